@@ -1,0 +1,22 @@
+"What holds in every test: no network, one thread, no windows, the same random numbers. Set before torch and transformers are imported."
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TRANSFORMERS_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["MPLBACKEND"] = "Agg"
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the models are tiny: threads would mostly wait for each other
+
+import random
+import sys
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    "Every test starts from the same state of the global generators"
+    random.seed(0)
+    np.random.seed(0)
+    if "torch" in sys.modules: sys.modules["torch"].manual_seed(0)
