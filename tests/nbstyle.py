@@ -67,10 +67,10 @@ def module(nb: dict) -> str | None:
     return next((c.flags["default_exp"] for c in cells(nb) if "default_exp" in c.flags), None)
 
 
-def number(name: str) -> int | None:
-    "The number that the notebook's file name begins with"
-    m = re.match(r"(\d+)", name.rpartition("/")[2])
-    return int(m[1]) if m else None
+def number(name: str) -> str | None:
+    "The number that the notebook's file name begins with, two digits and perhaps a letter: '07', '07b'"
+    m = re.match(r"\d\d[a-z]?(?=_)", name.rpartition("/")[2])
+    return m[0] if m else None
 
 
 # over all notebooks: a dict from names such as "paper/10_tables.ipynb" to notebooks
@@ -117,7 +117,7 @@ def imported_modules(cell: Cell, package: str, names: dict[str, str]) -> set[str
 def import_order(
     nb: dict,                # the notebook
     name: str,               # its file name, numbered unless it is the index
-    numbers: dict[str, int],  # module -> number of the notebook that writes it
+    numbers: dict[str, str],  # module -> number of the notebook that writes it
     package: str = "vec2text_nb",
     names: dict[str, str] | None = None,  # public name of the package -> its module
 ) -> list[str]:

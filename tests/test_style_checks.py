@@ -18,7 +18,7 @@ GOOD = nb(TITLE, code("#| default_exp words"), code("#| export\nimport re"), md(
           code("#| export\ndef words(s): return re.findall(r'\\w+', s)"), code("words('a b')", result("['a', 'b']")),
           code("assert words('') == []"), code("#| hide\nimport nbdev; nbdev.nbdev_export()"))
 HOME, TMP, OPT = "/" + "home", "/" + "tmp", "/" + "opt"  # in parts: no file of the project names such a folder
-NUMBERS = {"words": 1, "search": 2}
+NUMBERS = {"words": "01", "search": "02"}
 
 
 def test_a_good_notebook_passes_every_check():
