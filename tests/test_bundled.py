@@ -1,5 +1,6 @@
 "The bundled models: their size, their card, their figures, and that the figures are theirs."
 import json
+import shutil
 import subprocess
 import sys
 
@@ -7,10 +8,11 @@ import pytest
 from project import ROOT
 
 sys.path.insert(0, str(ROOT/"tools"))
-import evaluate_minilm
+import evaluate_bundled
 
-FOLDER = evaluate_minilm.CARD.parent
-RESULT = json.loads(evaluate_minilm.RESULT.read_text(encoding="utf-8"))
+FOLDER = evaluate_bundled.CARD.parent
+RESULTS = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(evaluate_bundled.RESULTS.glob("*.json"))}
+by_set = pytest.mark.parametrize("name", RESULTS)
 
 
 @pytest.fixture(scope="module")
@@ -23,48 +25,111 @@ def test_small_enough():
     assert sum(f.stat().st_size for f in FOLDER.rglob("*") if f.is_file()) <= 60e6
 
 
-def test_the_result_says_where_it_comes_from():
-    assert {"command", "date", "n", "seed", "machine", "model_digest", "embedder_digest", "data", "training"} <= RESULT.keys()
-    assert RESULT["n"] == len(RESULT["references"]) == len(set(RESULT["references"])) >= 200
-    assert all(len(run["texts"]) == RESULT["n"] and all(score["sem"] > 0 for score in run["scores"].values()) for run in RESULT["runs"])
+def test_the_sets_are_known():
+    assert "wordnet" in RESULTS and set(RESULTS) <= set(evaluate_bundled.TITLES)
 
 
-def test_scored_texts_are_held_out():
+@by_set
+def test_the_result_says_where_it_comes_from(name):
+    result = RESULTS[name]
+    assert {"command", "date", "n", "seed", "machine", "model_digest", "embedder_digest", "data"} <= result.keys()
+    assert result["n"] == len(result["references"]) == len(set(result["references"])) >= 200
+    for run in result["runs"]:
+        assert len(run["texts"]) == run["n"] <= result["n"] and run["date"] and run["machine"]
+        assert all(score["sem"] > 0 or score["mean"] in (0, 1) for score in run["scores"].values())
+
+
+@pytest.mark.parametrize("name", [name for name in RESULTS if name != "kjv"])
+def test_scored_texts_are_held_out(name):
     from vec2text_nb.data import split_of
-    assert {split_of(t) for t in RESULT["references"]} == {"test"}
+    assert {split_of(t) for t in RESULTS[name]["references"]} == {"test"}
 
 
-def test_the_result_is_of_these_models(corrector):
+@by_set
+def test_the_result_is_of_these_models(name, corrector):
     from vec2text_nb.pretrained import model_digest
-    assert model_digest(corrector) == RESULT["model_digest"]
-    assert corrector.embedder.digest[:16] == RESULT["embedder_digest"]
+    assert model_digest(corrector) == RESULTS[name]["model_digest"]
+    assert corrector.embedder.digest[:16] == RESULTS[name]["embedder_digest"]
 
 
-def test_scores_follow_from_the_texts():
+@by_set
+def test_scores_follow_from_the_texts(name):
     from vec2text_nb.metrics import text_metrics
-    for run in RESULT["runs"]:
-        scores = text_metrics(run["texts"], RESULT["references"])
-        for name in ("token_f1", "bleu", "exact_match"): assert scores[name].mean == pytest.approx(run["scores"][name]["mean"], abs=1e-4)
+    for run in RESULTS[name]["runs"]:
+        scores = text_metrics(run["texts"], RESULTS[name]["references"][:run["n"]])
+        for metric in ("token_f1", "bleu", "exact_match"):
+            assert (scores[metric].mean, scores[metric].sem) == pytest.approx([run["scores"][metric][k] for k in ("mean", "sem")], abs=1e-4)
 
 
-def test_texts_come_again(corrector):
+@by_set
+def test_names_follow_from_the_texts(name):
+    "Records have names, and their scores are kept; the other sets have none"
+    assert all(("full_name" in run["scores"]) == (name == "records") for run in RESULTS[name]["runs"])
+    if name != "records": return
+    shares = evaluate_bundled.name_shares(RESULTS[name]["references"])
+    for run in RESULTS[name]["runs"]:
+        for metric, values in shares(run["texts"]).items():
+            assert sum(values)/len(values) == pytest.approx(run["scores"][metric]["mean"], abs=1e-4)
+
+
+@by_set
+def test_texts_come_again(name, corrector):
     "The stored texts are what the models give; one in eight may differ by rounding on another processor"
-    some = RESULT["references"][:8]
-    targets = corrector.embedder.encode(some)
-    for run in RESULT["runs"][:3]:
+    targets = corrector.embedder.encode(RESULTS[name]["references"][:8])
+    for run in RESULTS[name]["runs"]:
+        if run["num_steps"] > 5: continue
         texts = corrector.invert(targets, run["num_steps"], run["sequence_beam_width"]).texts
         assert sum(a == b for a, b in zip(texts, run["texts"])) >= 7, (run["setting"], texts)
 
 
-@pytest.mark.parametrize("metric", ["token_f1", "cos_sim"])
-def test_steps_and_beams_help(metric):
-    "From the hypothesizer to 5 steps to 5 steps with a beam of 4"
-    means = [run["scores"][metric]["mean"] for run in RESULT["runs"][:3]]
-    assert means[0] < means[1] < means[2]
+@by_set
+def test_steps_and_beams_help(name):
+    "On the same texts more steps never end farther away, and the hardest search is better than the hypothesizer"
+    runs = [run for run in RESULTS[name]["runs"] if run["n"] == RESULTS[name]["n"]]
+    def means(metric, runs=runs): return [run["scores"][metric]["mean"] for run in runs]
+    greedy = means("cos_sim", [run for run in runs if not run["sequence_beam_width"]])
+    assert greedy == sorted(greedy)
+    for metric in ("token_f1", "cos_sim"): assert means(metric)[0] < means(metric)[-1] == max(means(metric))
 
 
-def test_the_card_is_written_from_the_result():
-    assert evaluate_minilm.CARD.read_text(encoding="utf-8") == evaluate_minilm.card(RESULT)
+def test_the_card_is_written_from_the_results():
+    assert evaluate_bundled.CARD.read_text(encoding="utf-8") == evaluate_bundled.card()
+
+
+def test_the_card_is_of_one_model_only(tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluate_bundled, "RESULTS", tmp_path)
+    for name, digest in [("wordnet", "0"*16), ("kjv", "1"*16)]: (tmp_path/f"{name}.json").write_text(json.dumps(dict(model_digest=digest)))
+    with pytest.raises(ValueError, match="expected those of one model"): evaluate_bundled.card()
+
+
+def test_records_and_their_names():
+    "A text is scored by the record that made it"
+    from vec2text_nb.data import clean_text
+    from vec2text_nb.records import record_at
+    records = [record_at(i) for i in (3, 1, 2)]
+    texts = [clean_text(r.text) for r in records]
+    shares = evaluate_bundled.name_shares(texts)
+    assert shares(texts) == {f"{part}_name": [1., 1., 1.] for part in ("first", "last", "full")}
+    found = shares([f"about {records[0].first}", f"about {records[1].last}"])
+    assert found == {"first_name": [1., 0.], "last_name": [0., 1.], "full_name": [0., 0.]}
+
+
+def test_evaluation_of_one_set(tmp_path, monkeypatch, capsys):
+    "As the tool does it, on few texts; a set that cannot be read is said to be not run"
+    shutil.copytree(FOLDER, tmp_path/"pretrained", ignore=shutil.ignore_patterns("*.safetensors", "*.md"))
+    monkeypatch.setattr(evaluate_bundled, "RESULTS", tmp_path/"results")
+    monkeypatch.setattr(evaluate_bundled, "CARD", tmp_path/"pretrained"/"README.md")
+    monkeypatch.setattr(evaluate_bundled, "RECORDS", 300)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    argv = ["--sets", "records", "kjv", "--n", "4", "--n_beam", "2", "--settings", "0", "1x2"]
+    evaluate_bundled.main(argv)
+    assert "kjv: not run: Debian's bible-kjv-text is not installed" in capsys.readouterr().out
+    result = json.loads((tmp_path/"results"/"records.json").read_text())
+    assert [(run["setting"], run["n"]) for run in result["runs"]] == [("hypothesizer alone", 4), ("1 step, beam 2", 2)]
+    assert {"first_name", "last_name", "full_name"} <= result["runs"][0]["scores"].keys()
+    card = (tmp_path/"pretrained"/"README.md").read_text()
+    assert "| invented records | 1 step, beam 2 | 2 |" in card and "| King James Bible (out of domain) |  | not run |" in card
+    assert "| setting | n | token F1, % | BLEU | exact match, % | cosine | first name, % | last name, % | full name, % |" in card
 
 
 def test_loads_quickly_and_without_network():

@@ -90,3 +90,19 @@ def test_the_readme_shows_what_a_reader_of_the_index_sees(nbs):
     (root/"index_files"/"figure-2.png").write_bytes(b"left behind")
     status, log = tool(*args, "--check", cwd=root)
     assert status == 1 and "index_files/figure-2.png" in log
+
+
+def test_training_steps_are_timed_cell_by_cell(tmp_path):
+    texts, out, kept = tmp_path/"texts.txt", tmp_path/"training.json", {"ratio": 1}
+    texts.write_text("\n".join("a small dog barks at the old cat. "*(1+i%4) for i in range(24)))
+    out.write_text(json.dumps({"cells": {"toy-32-inversion-float32": kept}}))
+    small = ("--toy", "--only", "toy-32-*-float32", "--texts", texts, "--repeats", "2", "--batch", "4")
+    status, log = tool("bench_training.py", *small, "--out", out, cwd=tmp_path)
+    assert status == 0, log
+    cells = json.loads(out.read_text())["cells"]
+    cell = cells.pop("toy-32-corrector-float32")
+    assert cells == {"toy-32-inversion-float32": kept}
+    assert cell["n"] == {"steps": 2, "repeats": 2} and cell["ratio"] > 0 and cell["ratio_sem"] >= 0
+    for loop in (cell["plain"], cell["ours"]):
+        assert loop["tokens_per_second"]*loop["seconds_per_step"] == pytest.approx(4*cell["mean_tokens"], rel=.01)
+        assert sum(loop["shares"].values()) == pytest.approx(1, abs=.001)
