@@ -133,17 +133,18 @@ def test_evaluation_of_one_set(tmp_path, monkeypatch, capsys):
 
 
 def test_loads_quickly_and_without_network():
-    "In a new process, sockets forbidden, after torch and transformers: under 5 seconds"
+    "In a new process, sockets forbidden, after torch and the parts of transformers that are used: under 3 CPU seconds"
     code = """if True:
         import socket, time
         def refuse(*args, **kwargs): raise OSError("no network in this test")
         socket.socket.connect = socket.create_connection = refuse
-        import torch, transformers
-        start = time.perf_counter()
+        import torch
+        from transformers import AutoModel, AutoTokenizer, PreTrainedModel, T5ForConditionalGeneration
+        start = time.process_time()
         from vec2text_nb import load_pretrained_corrector
         corrector = load_pretrained_corrector("all-MiniLM-L6-v2")
-        print(time.perf_counter() - start, len(corrector.invert(corrector.embedder.encode(["a bird"]), 1)))"""
+        print(time.process_time() - start, len(corrector.invert(corrector.embedder.encode(["a bird"]), 1)))"""
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stderr
     seconds, n = run.stdout.split()
-    assert float(seconds) < 5 and n == "1"
+    assert float(seconds) < 3 and n == "1"
