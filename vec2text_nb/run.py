@@ -166,7 +166,7 @@ FREE = ('output_dir', 'logging_', 'save_', 'eval_', 'report_to', 'run_name', 'di
 def run_key(model:ModelArguments, data:DataArguments, args:RunArguments) -> dict:
     "The flags that decide what is trained, without secrets and without what may change in a resumed run"
     every = asdict(model) | asdict(data) | json.loads(args.to_json_string())
-    return {k: v for k,v in sorted(every.items()) if not k.startswith(FREE) and 'token' not in k}
+    return {k: v for k,v in sorted(every.items()) if not k.startswith(FREE) and not k.endswith('_token')}
 
 # %% ../nbs/08b_run.ipynb #d1a6d11d
 def claim_folder(folder:Path, key:dict) -> None:
