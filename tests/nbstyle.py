@@ -92,6 +92,11 @@ def first_cell(nb: dict) -> list[str]:
     return [] if re.search(r"^> \S", first.source, re.M) else ["the first cell should have a line `> description`"]
 
 
+def kernel(nb: dict) -> list[str]:
+    "Without a kernel in its metadata JupyterLab asks for one before it runs a cell"
+    return [] if nb["metadata"].get("kernelspec", {}).get("name") == "python3" else ["metadata: kernelspec should name python3"]
+
+
 def exported_size(nb: dict) -> list[str]:
     "Exported cells are short"
     sizes = {c.index: len(c.code.splitlines()) for c in cells(nb) if c.is_exported}
@@ -105,26 +110,25 @@ def imported_modules(cell: Cell, package: str, names: dict[str, str]) -> set[str
     "The package's modules that a cell imports; `names` tells the module of each name that the package itself gives"
     res = set()
     for node in ast.walk(cell.tree()):
-        if isinstance(node, ast.Import): res |= {a.name.split(".")[1] for a in node.names if a.name.startswith(package + ".")}
+        if isinstance(node, ast.Import): res |= {a.name.partition(".")[2] for a in node.names if a.name.startswith(package + ".")}
         if isinstance(node, ast.ImportFrom):
             source = node.module or ""
             if node.level: source = f"{package}.{source}".rstrip(".")
             if source == package: res |= {names.get(a.name, a.name) for a in node.names}
-            elif source.startswith(package + "."): res.add(source.split(".")[1])
+            elif source.startswith(package + "."): res.add(source.partition(".")[2])
     return res
 
 
 def import_order(
     nb: dict,                # the notebook
-    name: str,               # its file name, numbered unless it is the index
+    name: str,               # its file name, numbered if it writes a module
     numbers: dict[str, str],  # module -> number of the notebook that writes it
     package: str = "vec2text_nb",
     names: dict[str, str] | None = None,  # public name of the package -> its module
 ) -> list[str]:
     "Notebook k imports from lower numbers only, and in hidden cells also from its own module"
-    if name == "index.ipynb": return []
     mine, k = module(nb), number(name)
-    if k is None: return ["the file name should begin with a number"]
+    if k is None: return ["the file name of a notebook that writes a module should begin with a number"] if mine else []
     res = []
     for cell in cells(nb):
         for mod in sorted(imported_modules(cell, package, names or {})) if cell.is_code else []:

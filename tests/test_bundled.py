@@ -66,7 +66,8 @@ def test_names_follow_from_the_texts(name):
     "Records have names, and their scores are kept; the other sets have none"
     assert all(("full_name" in run["scores"]) == (name == "records") for run in RESULTS[name]["runs"])
     if name != "records": return
-    shares = evaluate_bundled.name_shares(RESULTS[name]["references"])
+    from vec2text_nb.evaluation import name_scores
+    shares = name_scores(RESULTS[name]["references"])
     for run in RESULTS[name]["runs"]:
         for metric, values in shares(run["texts"]).items():
             assert sum(values)/len(values) == pytest.approx(run["scores"][metric]["mean"], abs=1e-4)
@@ -105,10 +106,11 @@ def test_the_card_is_of_one_model_only(tmp_path, monkeypatch):
 def test_records_and_their_names():
     "A text is scored by the record that made it"
     from vec2text_nb.data import clean_text
+    from vec2text_nb.evaluation import name_scores
     from vec2text_nb.records import record_at
     records = [record_at(i) for i in (3, 1, 2)]
     texts = [clean_text(r.text) for r in records]
-    shares = evaluate_bundled.name_shares(texts)
+    shares = name_scores(texts)
     assert shares(texts) == {f"{part}_name": [1., 1., 1.] for part in ("first", "last", "full")}
     found = shares([f"about {records[0].first}", f"about {records[1].last}"])
     assert found == {"first_name": [1., 0.], "last_name": [0., 1.], "full_name": [0., 0.]}

@@ -56,13 +56,15 @@ def sidebar() -> list[str]:
 
 
 def test_the_sidebar_names_every_notebook_in_order():
-    assert sidebar() == ["index.ipynb", *sorted(set(notebooks()) - {"index.ipynb"})]
+    names = sidebar()
+    numbered = [name for name in names if re.match(r"(paper/)?\d", name)]
+    assert names[0] == "index.ipynb" and sorted(names) == sorted(notebooks()) and numbered == sorted(numbered)
 
 
 def test_the_pages_are_built_without_warnings_and_their_links_resolve(tmp_path):
     status, log = docs("--no-api", "--out", tmp_path/"site")
     assert status == 0 and "warning" not in log.lower(), log
-    assert len([*(tmp_path/"site").glob("*.html")]) == len(notebooks())
+    assert len([*(tmp_path/"site").rglob("*.html")]) == len(notebooks())
     assert dead_links(tmp_path/"site") == []
     assert "invert_embeddings" in (tmp_path/"site"/"search.json").read_text(encoding="utf-8")
 
@@ -95,11 +97,11 @@ def notebook(*cells: tuple[str, str]) -> str:
 
 @pytest.fixture
 def project(tmp_path) -> Path:
-    "A project of two notebooks that link to each other, with this one's settings"
-    (tmp_path/"nbs").mkdir()
+    "A project of three notebooks that link to each other, with this one's settings"
+    (tmp_path/"nbs"/"guides").mkdir(parents=True)
     (tmp_path/"vec2text_nb").mkdir()
     for name in "settings.ini", "nbs/styles.css": (tmp_path/name).write_text((ROOT/name).read_text())
-    config = {"project": {"type": "website"}, "website": {"sidebar": {"contents": ["index.ipynb", "01a_words.ipynb"]}}}
+    config = {"project": {"type": "website"}, "website": {"sidebar": {"contents": ["index.ipynb", "01a_words.ipynb", "guides/how.ipynb"]}}}
     (tmp_path/"_quarto.yml").write_text(yaml.safe_dump(config))
     (tmp_path/"nbs"/"index.ipynb").write_text(notebook(
         ("markdown", "# Home\n\n> Words\n\nAll about [words](01a_words.ipynb#a-word), under a [licence](../LICENSE). See `split_words`.")))
@@ -107,6 +109,9 @@ def project(tmp_path) -> Path:
         ("markdown", "# Words\n> What `a: word` is"), ("code", "#| default_exp words"), ("code", "#| hide\nsecret = 1"),
         ("code", "#| export\nimport re"), ("markdown", "## A word\n[home](index.ipynb)"),
         ("code", "#| export\ndef split_words(s): return re.findall('x', s)"), ("code", "#| slow\n1/0")))
+    (tmp_path/"nbs"/"guides"/"how.ipynb").write_text(notebook(
+        ("markdown", "# How\n> By example\n\nOf [words](../01a_words.ipynb#a-word): [home](../index.ipynb), [a](../../results/a.json#L2)"),
+        ("code", "#| hide\nimport nbdev; nbdev.nbdev_export()")))
     (tmp_path/"vec2text_nb"/"__init__.py").write_text("")
     code = 'def split_words(\n    s: str, # a text\n) -> list: # its words\n    "Words of `s`"\n    return s.split()\n'
     (tmp_path/"vec2text_nb"/"words.py").write_text(code)
@@ -126,7 +131,23 @@ def test_a_page_shows_what_a_reader_should_see(project):
     for wanted in "All about", 'href="words.html#a-word"', "/blob/main/LICENSE", "api/words.html#split_words": assert wanted in home
     for wanted in "findall", "Imports", "/blob/main/nbs/01a_words.ipynb": assert wanted in words
     assert "secret" not in words and "#|" not in words
+    how = (project/"_docs"/"guides"/"how.html").read_text()
+    for wanted in 'href="../words.html#a-word"', 'href="../index.html"', "/blob/main/results/a.json#L2": assert wanted in how
     assert "/blob/main/vec2text_nb/words.py#L1" in api and "its words" in api
+
+
+def test_each_page_leads_to_a_notebook_that_colab_can_run(project):
+    assert docs("--root", project, "--no-api")[0] == 0
+    site = project/"_docs"
+    for page, name, up in ("words.html", "01a_words.ipynb", ".."), ("guides/how.html", "guides/how.ipynb", "../.."):
+        colab = rf'href="https://colab.research.google.com/github/[^/"]+/vec2text_nb/blob/gh-pages/colab/{name}"'
+        assert re.search(colab, (site/page).read_text())
+        first, *rest = parsed(site/"colab"/name)["cells"]
+        lines = first["source"].splitlines()[1:]
+        folder = Path("nbs", name).parent
+        assert lines[0].startswith("!git clone ") and lines[1] == f"%cd vec2text_nb/{folder}" and f'"{up}/[' in lines[2]
+        assert rest == [c for c in parsed(project/"nbs"/name)["cells"] if "nbdev_export" not in c["source"]]
+        assert (project/folder/up).resolve() == project.resolve()
 
 
 def test_a_broken_link_is_a_warning_and_fails(project):

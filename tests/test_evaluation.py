@@ -54,7 +54,8 @@ def test_chunks_change_nothing(corrector, chunk):
 
 
 def test_goes_on_in_the_middle_of_a_setting(corrector, tmp_path, monkeypatch):
-    whole = evaluate(corrector, tmp_path/"whole.json", ["0", "2"], chunk=4)
+    settings = ["0", "1", "2x2"]
+    whole = evaluate(corrector, tmp_path/"whole.json", settings, chunk=4)
     calls, invert = [], type(corrector).invert
 
     def breaking(self, targets, *args, **options):
@@ -62,9 +63,9 @@ def test_goes_on_in_the_middle_of_a_setting(corrector, tmp_path, monkeypatch):
         if len(calls) == 5: raise KeyboardInterrupt
         return invert(self, targets, *args, **options)
     monkeypatch.setattr(type(corrector), "invert", breaking)
-    with pytest.raises(KeyboardInterrupt): evaluate(corrector, tmp_path/"r.json", ["0", "2"], chunk=4)
-    assert len(json.loads((tmp_path/"r.json").read_text())["runs"]) == 1 and len(list(tmp_path.glob("r.json.*.partial"))) == 1
-    assert lasting(evaluate(corrector, tmp_path/"r.json", ["0", "2"], chunk=4)) == lasting(whole)
+    with pytest.raises(KeyboardInterrupt): evaluate(corrector, tmp_path/"r.json", settings, chunk=4)
+    assert len(json.loads((tmp_path/"r.json").read_text())["runs"]) == 2 and len(list(tmp_path.glob("r.json.*.partial"))) == 1
+    assert lasting(evaluate(corrector, tmp_path/"r.json", settings, chunk=4)) == lasting(whole)
     assert calls == [4]*7 and {f.name for f in tmp_path.iterdir()} == {"whole.json", "r.json"}
     assert (tmp_path/"r.json").read_bytes()[:1] == b"{"
 
@@ -79,6 +80,17 @@ def test_a_partial_file_serves_its_own_work_only(corrector, tmp_path, monkeypatc
             with pytest.raises(AssertionError): evaluate(corrector, tmp_path/"r.json", [setting], texts)
         part[name] = {f.name for f in tmp_path.iterdir()} - set().union(*part.values())
     assert all(len(names) == 1 for names in part.values())
+
+
+def test_one_search_serves_all_steps(corrector, tmp_path, monkeypatch):
+    "A search is as long as the longest setting, and each setting has the scores of its own search"
+    alone = [evaluate_inversion(corrector, TEXTS, steps, 2*(steps > 0)) for steps in (0, 1, 4)]
+    calls, invert = [], type(corrector).invert
+    monkeypatch.setattr(type(corrector), "invert", lambda self, e, *a, **kw: calls.append(a) or invert(self, e, *a, **kw))
+    runs = evaluate(corrector, tmp_path/"r.json", ["1x2", "0", "4x2"])["runs"]
+    assert calls == [(4, 2), (0, 0)]
+    assert [(run["texts"], run["scores"]) for run in runs] == [(run["texts"], run["scores"]) for run in alone]
+    assert [run["seconds_per_text"] is None for run in runs] == [False, True, False]
 
 
 def test_finished_settings_are_not_run_again(corrector, tmp_path, monkeypatch):
@@ -131,7 +143,7 @@ def test_survives_kill_9(tmp_path):
     process.send_signal(signal.SIGKILL)
     process.wait()
     [part] = tmp_path.glob("r.json.*.partial")
-    done = json.loads(part.read_text())["texts"]
+    done = json.loads(part.read_text())["texts"][0]
     assert len(done) >= 50 and not (tmp_path/"r.json").exists()
     assert eval_main(argv) == 0
     run = json.loads((tmp_path/"r.json").read_text())["runs"][0]

@@ -10,7 +10,7 @@ from project import PACKAGE, ROOT, copy, files, lazy_names, notebooks, parsed, s
 
 NOTEBOOKS = notebooks()
 TEST_FLAGS = setting("tst_flags").split()
-STYLE = [nbstyle.first_cell, nbstyle.exported_size, nbstyle.machine_paths, nbstyle.stored_outputs, nbstyle.prose_leads]
+STYLE = [nbstyle.first_cell, nbstyle.kernel, nbstyle.exported_size, nbstyle.machine_paths, nbstyle.stored_outputs, nbstyle.prose_leads]
 by_notebook = pytest.mark.parametrize("name", NOTEBOOKS)
 
 

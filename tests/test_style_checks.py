@@ -8,7 +8,7 @@ FLAGS = ["slow"]
 
 def md(source): return {"cell_type": "markdown", "source": source}
 def code(source, *outputs): return {"cell_type": "code", "source": source, "outputs": list(outputs)}
-def nb(*cells): return {"cells": list(cells)}
+def nb(*cells): return {"cells": list(cells), "metadata": {"kernelspec": {"name": "python3"}}}
 def result(text): return {"output_type": "execute_result", "data": {"text/plain": [text]}}
 def lines(n): return "#| export\n" + "\n".join(f"x{i} = {i}" for i in range(n))
 
@@ -23,7 +23,8 @@ NUMBERS = {"words": "01", "search": "02"}
 
 def test_a_good_notebook_passes_every_check():
     assert nbstyle.module(GOOD) == "words"
-    for check in nbstyle.first_cell, nbstyle.exported_size, nbstyle.machine_paths, nbstyle.stored_outputs, nbstyle.prose_leads:
+    for check in (nbstyle.first_cell, nbstyle.kernel, nbstyle.exported_size, nbstyle.machine_paths, nbstyle.stored_outputs,
+                  nbstyle.prose_leads):
         assert check(GOOD) == []
     assert nbstyle.flag_spelling(GOOD, FLAGS) == nbstyle.visible_tests(GOOD, FLAGS) == []
     assert nbstyle.import_order(GOOD, "01_words.ipynb", NUMBERS) == []
@@ -34,6 +35,7 @@ def test_a_good_notebook_passes_every_check():
     (nbstyle.first_cell, nb(code("1"), TITLE)),
     (nbstyle.first_cell, nb(md("## Words\n> small"))),
     (nbstyle.first_cell, nb(md("# Words"))),
+    (nbstyle.kernel, {"cells": [TITLE], "metadata": {}}),
     (nbstyle.exported_size, nb(code(lines(LONGEST_CELL + 1)), *[code(lines(1))]*2)),
     (nbstyle.exported_size, nb(*[code(lines(MEDIAN_CELL + 1))]*3)),
     (nbstyle.machine_paths, nb(md(f"It is in `{HOME}/me`."))),

@@ -2,7 +2,9 @@
 """Build the documentation site into _docs/, offline: the notebooks as pages with their stored outputs, and an API reference.
 
 smalldocs renders every notebook below nbs/ with the options and the sidebar of _quarto.yml. No cell is run; only the API
-reference imports the package.
+reference imports the package. The folder colab/ of the site holds the notebooks once more, with a first cell that installs the
+package; each page links to its copy, for which the site must be published on the branch gh-pages.
+The site needs no other server: KaTeX comes from tools/katex/, and the themes do without their web fonts.
 All work is done in a temporary folder: nothing else in the project changes. Exit status 1 when there is a warning, such as a
 link that leads nowhere; the site is written all the same."""
 import argparse
@@ -10,6 +12,7 @@ import ast
 import functools
 import http.server
 import json
+import posixpath
 import re
 import shutil
 import sys
@@ -22,12 +25,16 @@ import yaml
 from smalldocs.site import build
 
 ROOT = Path(__file__).resolve().parent.parent
+COLAB, PAGES_BRANCH = "colab", "gh-pages"  # where the notebooks for Colab are: the folder of the site, the branch that holds the site
 HIDDEN = re.compile(r"^#\|\s*(hide|default_exp|include:\s*false)\b", re.M)
 # a flag of nbdev, which stands without a colon; options of Quarto have one, and stay
 FLAG = re.compile(r"^#\|[^:\n]*(?:\n|\Z)", re.M)
-TITLE = re.compile(r"\A# (?P<title>.+)\s*(?:\n+> (?P<description>.+)\n?)?")
+TITLE = re.compile(r"\A# (?P<title>.+?)[ \t]*(?:\n+> (?P<description>.+)\n?)?(?=\n|\Z)")
 MODULE = re.compile(r"^#\|\s*default_exp\s+(\S+)", re.M)
 FENCE = re.compile(r"(^```.*?^```[ \t]*$)", re.M | re.S)
+# what smalldocs' pages ask of other servers
+KATEX_URL = re.compile(r"https://cdn\.jsdelivr\.net/npm/katex@[^/\"]+/dist/")
+FONT_IMPORT = re.compile(r"@import url\(https://fonts\.googleapis\.com/[^)]*\);?")
 LINK = re.compile(r"(\]\(|\b(?:src|href)=\")(?![a-z]+:|[#/])([^)\s\"]+)")
 
 
@@ -42,6 +49,12 @@ def page_name(path: str) -> str:
     return folder + slash + re.sub(r"^\d+[a-zA-Z0-9]*_", "", name)
 
 
+def notebooks(root: Path) -> dict[str, Path]:
+    "The notebooks by their names below nbs/, without those that are hidden"
+    paths = {path.relative_to(root/"nbs").as_posix(): path for path in sorted((root/"nbs").rglob("*.ipynb"))}
+    return {name: path for name, path in paths.items() if not any(part[0] in "._" for part in name.split("/"))}
+
+
 def settings(root: Path) -> dict:
     parser = ConfigParser()
     parser.read(root/"settings.ini", encoding="utf-8")
@@ -49,14 +62,14 @@ def settings(root: Path) -> dict:
 
 
 def relink(
-    source: str,  # Markdown
-    files_url: str,  # where the repository's files are shown, ending in a slash
-) -> str:  # the same with links to other notebooks by their pages' names, and to files outside nbs/ in the repository
+    source: str,      # Markdown
+    folder: str,      # of the notebook, below nbs/; "" for nbs/ itself
+    files_url: str,   # where the repository's files are shown, ending in a slash
+) -> str:             # the same with links to other notebooks by their pages' names, and to files outside nbs/ in the repository
     def link(match):
-        target = match[2]
-        if target.startswith("../"): return match[1] + files_url + target.removeprefix("../")
-        path, hash_, part = target.partition("#")
-        return match[1] + page_name(path) + hash_ + part
+        path, hash_, part = match[2].partition("#")
+        file = posixpath.normpath(posixpath.join("nbs", folder, path))
+        return match[1] + (page_name(path) if file.startswith("nbs/") else files_url + file) + hash_ + part
     parts = FENCE.split(source)
     parts[::2] = [LINK.sub(link, part) for part in parts[::2]]
     return "".join(parts)
@@ -78,19 +91,21 @@ def code_cell(cell: dict) -> dict | None:
 
 
 def page(
-    nb: dict,        # a parsed notebook
-    name: str,       # below nbs/
-    files_url: str,  # where the repository's files are shown, ending in a slash
-) -> dict:           # as smalldocs reads it: title, description and a link to the notebook as front matter, hidden cells left out
+    nb: dict,    # a parsed notebook
+    name: str,   # below nbs/
+    s: dict,     # of settings.ini
+) -> dict:       # as smalldocs reads it: title, description and a link to the notebook as front matter, hidden cells left out
     first = text_of(nb["cells"][0]["source"])
     title = TITLE.match(first)
     if not title: raise ValueError(f"the first cell should begin with `# Title`, and is: {first[:60]!r}")
     front = {k: v.strip() for k, v in title.groupdict().items() if v}
-    front["code-links"] = [{"text": name, "icon": "journal-code", "href": f"{files_url}nbs/{name}"}]
+    files_url, colab = f"{s['git_url']}/blob/{s['branch']}/", s["git_url"].replace("https://github.com", "https://colab.research.google.com/github")
+    front["code-links"] = [{"text": name, "icon": "journal-code", "href": f"{files_url}nbs/{name}"},
+                           {"text": "Open in Colab", "icon": "play-circle", "href": f"{colab}/blob/{PAGES_BRANCH}/{COLAB}/{name}"}]
     cells = [{"cell_type": "raw", "metadata": {}, "source": f"---\n{yaml.safe_dump(front, allow_unicode=True, sort_keys=False)}---\n"}]
     for cell in [{"cell_type": "markdown", "metadata": {}, "source": first[title.end():]}, *nb["cells"][1:]]:
         if cell["cell_type"] == "code": cells.append(code_cell(cell))
-        else: cells.append(cell | {"source": relink(text_of(cell["source"]), files_url)})
+        else: cells.append(cell | {"source": relink(text_of(cell["source"]), posixpath.dirname(name), files_url)})
     return nb | {"cells": [c for c in cells if c and c["source"].strip()]}
 
 
@@ -123,19 +138,49 @@ def stage(
     with_api: bool,  # with the API reference
 ) -> None:
     s, modules = settings(root), []
-    files_url = f"{s['git_url']}/blob/{s['branch']}/"
-    for path in sorted((root/"nbs").rglob("*.ipynb")):
-        name = path.relative_to(root/"nbs").as_posix()
-        if any(part[0] in "._" for part in name.split("/")): continue
+    for name, path in notebooks(root).items():
         nb = json.loads(path.read_text(encoding="utf-8"))
         modules += [m[1] for c in nb["cells"] if c["cell_type"] == "code" and (m := MODULE.search(text_of(c["source"])))]
         to = folder/page_name(name)
         to.parent.mkdir(parents=True, exist_ok=True)
-        try: to.write_text(json.dumps(page(nb, name, files_url)), encoding="utf-8")
+        try: to.write_text(json.dumps(page(nb, name, s)), encoding="utf-8")
         except ValueError as error: raise ValueError(f"{path}: {error}") from error
     shutil.copy(root/"nbs"/"styles.css", folder)
     config = configuration(root, modules if with_api else [])
     (folder/"_quarto.yml").write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def colab_copy(
+    nb: dict,   # a parsed notebook
+    name: str,  # below nbs/
+    s: dict,    # of settings.ini
+) -> dict:      # the same with a first cell that fetches the repository and installs the package, and without the export
+    folder = posixpath.dirname(f"nbs/{name}")
+    source = "\n".join([
+        "# Colab starts empty: this fetches the notebooks and the files that they read, and installs the package",
+        f"!git clone --quiet --depth 1 {s['git_url']}", f"%cd {s['repo']}/{folder}",
+        f'%pip install --quiet "{posixpath.relpath(".", folder)}/[minilm,train]" "fastcore<2"'])
+    first = {"cell_type": "code", "id": "install", "metadata": {}, "execution_count": None, "outputs": [], "source": source}
+    return nb | {"cells": [first, *(c for c in nb["cells"] if "nbdev_export(" not in text_of(c["source"]))]}
+
+
+def write_colab(root: Path, folder: Path) -> None:
+    for name, path in notebooks(root).items():
+        (folder/name).parent.mkdir(parents=True, exist_ok=True)
+        nb = colab_copy(json.loads(path.read_text(encoding="utf-8")), name, settings(root))
+        (folder/name).write_text(json.dumps(nb, ensure_ascii=False), encoding="utf-8")
+
+
+def localize(
+    site: Path,  # a built site, changed in place
+) -> None:
+    "Make the pages ask nothing of other servers: KaTeX is copied beside them, a theme's web fonts give way to the reader's own"
+    shutil.copytree(Path(__file__).parent/"katex", site/"site_libs"/"katex")
+    for path in site.rglob("*.html"):
+        up = "../"*len(path.relative_to(site).parent.parts)
+        path.write_text(KATEX_URL.sub(f"{up}site_libs/katex/", path.read_text(encoding="utf-8")), encoding="utf-8")
+    for path in (site/"site_libs"/"themes").glob("*.css"):
+        path.write_text(FONT_IMPORT.sub("", path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def make(
@@ -149,6 +194,8 @@ def make(
         folder = Path(temporary).resolve()
         stage(root, folder, with_api)
         site = build(folder, quiet=True)
+        localize(Path(site.out))
+        write_colab(root, site.out/COLAB)
         shutil.rmtree(out, ignore_errors=True)
         shutil.move(site.out, out)
     return [*site.warnings]

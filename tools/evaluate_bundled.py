@@ -9,7 +9,6 @@ import argparse
 import json
 import shlex
 import sys
-from itertools import count
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,24 +34,9 @@ def texts_of(name):
     return [t for t in dict.fromkeys(map(clean_text, load_texts('kjv'))) if 3 <= len(t.split()) <= 24]
 
 
-def name_shares(texts):
-    "A function that tells for each written text whether the first, the last and the full name of the record came back"
-    from vec2text_nb.data import clean_text
-    from vec2text_nb.records import name_in, record_at
-    wanted, records, numbers = set(texts), {}, count()
-    while len(records) < len(wanted):
-        record = record_at(next(numbers))
-        if (text := clean_text(record.text)) in wanted: records.setdefault(text, record)
-
-    def shares(written):
-        found = [name_in(text, records[true]) for text, true in zip(written, texts)]
-        return {f'{part}_name': [float(names[part]) for names in found] for part in ('first', 'last', 'full')}
-    return shares
-
-
 def evaluate(name, corrector, a, command):
     "Run what results/bundled/NAME.json lacks; say why, if the set cannot be read"
-    from vec2text_nb.evaluation import draw_texts, parse_setting, run_evaluation
+    from vec2text_nb.evaluation import draw_texts, name_scores, parse_setting, run_evaluation
     try: texts = draw_texts(texts_of(name), a.n, a.seed)
     except (ImportError, OSError) as err:
         print(f'{name}: not run: ' + ("Debian's bible-kjv-text is not installed" if name == 'kjv' else err))
@@ -61,9 +45,10 @@ def evaluate(name, corrector, a, command):
 
     def report(run):
         scores = ', '.join(f"{k} {v['mean']} ± {v['sem']}" for k, v in run['scores'].items())
-        print(f"{name}, {run['setting']}, n = {run['n']}: {scores}; {run['seconds_per_text']} s a text", flush=True)
+        time = f"; {run['seconds_per_text']} s a text" if run['seconds_per_text'] else ''
+        print(f"{name}, {run['setting']}, n = {run['n']}: {scores}{time}", flush=True)
     run_evaluation(corrector, texts, settings, results(name), DATA[name], command, a.seed, overwrite=a.overwrite, report=report,
-                   also=name_shares(texts) if name == 'records' else None)
+                   also=name_scores(texts) if name == 'records' else None)
 
 
 CARD_TEXT = '''# Bundled inverter for all-MiniLM-L6-v2

@@ -36,7 +36,13 @@ def prose(source: str) -> str:
     return "".join(parts).replace("```{mermaid}", "```mermaid")
 
 
-def output(out: dict, pictures: dict[str, bytes]) -> str:
+def alt_text(source: str) -> str:
+    "What a cell's `fig-alt` option says about its picture"
+    found = re.search(r"^#\|\s*fig-alt:\s*(.+?)\s*$", source, re.M)
+    return found[1].strip("\"'") if found else ""
+
+
+def output(out: dict, pictures: dict[str, bytes], alt: str = "") -> str:
     "One output as Markdown; a picture is added to `pictures` under its file name"
     if out["output_type"] == "stream": return fenced(text_of(out["text"]))
     if out["output_type"] == "error": raise ValueError(f"index.ipynb has a stored error: {out['ename']}: {out['evalue']}")
@@ -45,7 +51,7 @@ def output(out: dict, pictures: dict[str, bytes]) -> str:
         if mime not in data: continue
         name = f"figure-{len(pictures) + 1}.{suffix}"
         pictures[name] = text_of(data[mime]).encode() if suffix == "svg" else base64.b64decode(text_of(data[mime]))
-        return f"![](index_files/{name})"
+        return f"![{alt}](index_files/{name})"
     if "text/markdown" in data: return text_of(data["text/markdown"]).strip()
     return fenced(text_of(data["text/plain"]))
 
@@ -58,7 +64,8 @@ def render(nb: dict) -> tuple[str, dict[str, bytes]]:
         if cell["cell_type"] == "markdown": parts.append(prose(source))
         elif cell["cell_type"] == "code" and source.strip() and not HIDDEN.search(source):
             if not re.search(r"^#\|\s*echo:\s*false\b", source, re.M): parts.append(fenced(DIRECTIVE.sub("", source), "python"))
-            if not re.search(r"^#\|\s*output:\s*false\b", source, re.M): parts += [output(out, pictures) for out in cell["outputs"]]
+            if not re.search(r"^#\|\s*output:\s*false\b", source, re.M):
+                parts += [output(out, pictures, alt_text(source)) for out in cell["outputs"]]
     return "\n\n".join(parts) + "\n", pictures
 
 

@@ -29,8 +29,8 @@ common="--dataset_name $data --model_name_or_path $run/backbone --fresh_backbone
 --adam_beta2 0.98 --weight_decay 0.01 --eval_steps 600 --save_steps 200 --logging_steps 100 --seed 0 --cache_dir $run/cache"
 hypothesizer="--experiment inversion $common --init_from_probe True --max_steps 3600 --learning_rate 1e-3 --warmup_steps 150
 --output_dir $run/hypothesizer $*"
-corrector="--experiment corrector $common --corrector_model_alias $run/hypothesizer --init_from_hypothesizer True
---max_steps 3000 --learning_rate 3e-4 --warmup_steps 100 --output_dir $run/corrector $*"
+corrector="--experiment corrector $common --use_less_data 48000 --corrector_model_alias $run/hypothesizer --init_from_hypothesizer True
+--max_steps 1200 --learning_rate 3e-4 --warmup_steps 100 --output_dir $run/corrector $*"
 
 python -m vec2text_nb.run $hypothesizer
 python -m vec2text_nb.run $corrector
@@ -53,7 +53,7 @@ hyp, corr = (json.loads((run/part/'training.json').read_text()) for part in ('hy
 settings = json.loads((run/'hypothesizer'/'run.json').read_text())
 facts = dict(made_by='`tools/train_bundled.sh`, which runs the commands below',
              data='definitions and example sentences of WordNet 3.0, and 30,000 invented records about people who do not exist',
-             texts=', '.join(f'{len(t):,} {name}' for name, t in texts.items()), corr_texts=f'{len(texts["train"]):,}', seed=settings['seed'],
+             texts=', '.join(f'{len(t):,} {name}' for name, t in texts.items()), corr_texts=f'{min(48_000, len(texts["train"])):,}', seed=settings['seed'],
              hyp_steps=hyp['steps'], hyp_loss=round(hyp['losses'][-1][1], 3), corr_steps=corr['steps'],
              corr_loss=round(corr['losses'][-1][1], 3), batch_size=settings['per_device_train_batch_size'],
              licence=' The names in the records are from Faker (MIT licence).',

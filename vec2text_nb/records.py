@@ -7,14 +7,15 @@ __all__ = ['CONDITIONS', 'SYMPTOMS', 'PROCEDURES', 'MEDICINES', 'RELATIVES', 'CI
            'TREATMENT', 'APPOINTMENT', 'LETTER', 'WORK', 'HOME', 'FAMILY', 'TRAVEL', 'MONEY', 'TEMPLATES', 'DETAILS',
            'PRONOUNS', 'listed', 'Names', 'weighted_names', 'faker_lists', 'draw_date', 'draw_city', 'draw_relative',
            'draw_medicine', 'draw_street', 'draw_person', 'fix_articles', 'spaced_words', 'name_in', 'Record',
-           'draw_record', 'record_at', 'make_records', 'record_texts']
+           'draw_record', 'record_at', 'make_records', 'record_texts', 'records_of']
 
 # %% ../nbs/01a_records.ipynb #01d21f3b
 import random, re
 from collections import namedtuple
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import accumulate, count
+from itertools import accumulate, count, repeat
 
 from .data import clean_text
 
@@ -309,3 +310,20 @@ def record_texts(
         text = clean_text(record_at(next(numbers), seed).text)
         if 3 <= len(text.split()) <= 24: texts[text] = True
     return list(texts)
+
+# %% ../nbs/01a_records.ipynb #ca7e694f
+def records_of(
+    texts:Collection[str], # as `record_texts` gives them, or the records' own texts; any may stand twice
+    seed:int=0, # as in `make_records`
+    limit:int=100_000 # records to look through
+) -> dict[str, Record]: # text -> the first record that has it
+    "The record behind each text. Raises `ValueError` that shows a text that is in none of the first `limit` records of `seed`."
+    missing, found = {clean_text(text) for text in texts}, {}
+    for record in map(record_at, range(limit), repeat(seed)):
+        if not missing: break
+        if (text := clean_text(record.text)) in missing:
+            missing.remove(text)
+            found[text] = record
+    if missing: raise ValueError(f'{len(missing)} texts are in none of the first {limit:,} records of seed {seed}; one of them is {min(missing)!r}. '
+                                 'Pass texts as record_texts gives them, not cut or changed.')
+    return {text: found[clean_text(text)] for text in texts}

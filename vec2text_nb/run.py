@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['EXPERIMENTS', 'FREE', 'MODELS', 'flag', 'ModelArguments', 'DataArguments', 'RunArguments', 'contradictions',
            'installed', 'FlagError', 'near_flag', 'parse_flags', 'run_key', 'claim_folder', 'Experiment',
-           'make_embedder', 'own_rows', 'make_splits', 'Picked', 'make_vectors', 'read_own', 'array_digest',
-           'load_backbone', 'disable_dropout', 'build_model', 'adjust', 'make_hypothesizer', 'add_hypotheses',
-           'set_name', 'make_eval_sets', 'find_probe', 'make_trainer', 'make_corrector_trainer', 'run', 'at_the_end',
+           'make_embedder', 'own_rows', 'make_splits', 'Picked', 'make_vectors', 'read_own', 'load_backbone',
+           'disable_dropout', 'build_model', 'adjust', 'make_hypothesizer', 'add_hypotheses', 'set_name',
+           'make_eval_sets', 'find_probe', 'make_trainer', 'make_corrector_trainer', 'run', 'at_the_end',
            'write_record', 'main', 'load_experiment_and_trainer_from_pretrained', 'from_values', 'hypothesizer_of']
 
 # %% ../nbs/08b_run.ipynb #72271ec4
-import hashlib, json, re, sys
+import json, re, sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
@@ -29,7 +29,7 @@ from .hypothesizer import InversionConfig, InversionModel, checkpoint_folder, re
 from .inversion import Corrector
 from .pretrained import find_checkpoint, find_pair, known_pairs, load_corrector, load_tokenizer
 from .sources import load_splits, load_texts, sample
-from .stores import data_digest, embed_texts, key_digest, read_vectors, write_atomically, write_json
+from .stores import array_digest, data_digest, embed_texts, key_digest, one_line, read_vectors, write_atomically, write_json
 from .training import (CorrectorTrainer, InversionTrainer, OnTheFly, Pairs, hypothesize, last_checkpoint, start_from_hypothesizer, start_from_probe, tokenize,
                                   train_probe, with_hypotheses)
 
@@ -258,13 +258,6 @@ def read_own(d:DataArguments, role:str, dim:int|None) -> tuple[Picked, dict]: # 
     vectors = read_vectors(d.embeddings_path, len(texts), dim, d.embeddings_column)
     return Picked(vectors, own_rows(texts, d.held_out, d.max_eval_samples)[role]), dict(own=array_digest(vectors), texts=data_digest(texts), role=role, held_out=d.held_out)
 
-# %% ../nbs/08b_run.ipynb #0730b080
-def array_digest(array:np.ndarray) -> str:
-    "A hash over the numbers, read in blocks"
-    h = hashlib.sha256(str((array.shape, array.dtype)).encode())
-    for i in range(0, len(array), 65536): h.update(np.ascontiguousarray(array[i:i+65536]).tobytes())
-    return h.hexdigest()[:16]
-
 # %% ../nbs/08b_run.ipynb #40aa9173
 def load_backbone(
     module:torch.nn.Module, # of a model: a T5, its encoder, a GPT-2; weights are copied into it
@@ -409,7 +402,7 @@ def main(argv:Sequence[str]|None=None) -> int: # flags; None: those of the comma
     "`v2t-train` and `python -m vec2text_nb.run`"
     try: metrics = run(sys.argv[1:] if argv is None else argv)
     except (ValueError, OSError, RuntimeError) as err:
-        print('\nv2t-train:' if sys.stderr.isatty() else 'v2t-train:', ' '.join([str(err), *getattr(err, '__notes__', [])]), file=sys.stderr)
+        print('\nv2t-train:' if sys.stderr.isatty() else 'v2t-train:', one_line(err), file=sys.stderr)
         return 2
     for name,value in metrics.items(): print(f'{name}: {value:.4g}')
     return 0

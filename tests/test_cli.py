@@ -1,0 +1,365 @@
+"`v2t-invert` from a file to a file: killed and gone on with, refused for bad files; and what all commands share"
+import io
+import itertools
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+from project import ROOT
+
+from vec2text_nb import cli
+from vec2text_nb.cli import invert_main
+
+GOLDEN = Path(__file__).parent/"fixtures"/"golden"
+MODEL = [part for name, folder in dict(model="inverter", corrector="corrector", embedder="embedder", backbone="backbone").items()
+         for part in (f"--{name}", str(GOLDEN/folder))] + ["--device", "cpu"]
+QUICK = [*MODEL, "--steps", "0", "--max_length", "6"]     # 768 wide, in chunks of 512; the texts are gibberish
+SMALL = [*QUICK, "--batch_size", "1"]                     # in chunks of 8
+
+
+def vectors(n: int) -> np.ndarray: return np.random.default_rng(0).standard_normal((n, 768)).astype(np.float32)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def load_once():
+    "Within this process every pair is loaded once"
+    loaded, read_models = {}, cli.read_models
+
+    def read(a):
+        key = (a.model, a.corrector, a.embedder, a.backbone, a.device)
+        if key not in loaded: loaded[key] = read_models(a)
+        return loaded[key]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cli, "read_models", read)
+        yield
+
+
+@pytest.fixture
+def run(capsys, monkeypatch):
+    "Runs the command: status, standard output, standard error"
+    def call(*argv, stdin="", main=invert_main):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        capsys.readouterr()
+        return main([str(part) for part in argv]), *capsys.readouterr()
+    return call
+
+
+def rows_of(path: Path) -> list[dict]: return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def save_parquet(path: Path, **columns):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    pq.write_table(pa.table(columns), path)
+
+
+# killed
+
+DRIVER = """
+    "Forks a process for each job from this one, which has imported everything; kills it when its file has so many lines"
+    import json, os, signal, sys, time
+    import pyarrow.parquet
+    from vec2text_nb import cli, pretrained
+    jobs, codes = json.load(sys.stdin), []
+    models = cli.read_models(cli.invert_parser().parse_args(jobs[0]["argv"]))
+    cli.read_models = lambda a: models
+    for job in jobs:
+        if (pid := os.fork()) == 0:
+            reader, writer = os.pipe()
+            os.close(reader)
+            os.dup2(writer, 1)      # all that is printed meets a closed pipe, as behind `head`
+            os._exit(cli.invert_main(job["argv"]))
+        found = (0, 0)
+        while job["lines"] and not found[0]:
+            found = os.waitpid(pid, os.WNOHANG)
+            if os.path.exists(job["file"]) and open(job["file"], "rb").read().count(b"\\n") >= job["lines"]: break
+            time.sleep(.005)
+        if job["lines"] and not found[0]: os.kill(pid, signal.SIGKILL)
+        codes.append(os.waitstatus_to_exitcode((found if found[0] else os.waitpid(pid, 0))[1]))
+    print(json.dumps(codes))
+"""
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    "A folder where two processes that inverted 2,000 vectors were killed; and the exit codes, also that of a third, whose reader left"
+    folder = tmp_path_factory.mktemp("killed")
+    save_parquet(folder/"vectors.parquet", embedding=list(vectors(2000)))
+    np.save(folder/"few.npy", vectors(3))
+    argv = ["vectors.parquet", "--out", "texts.jsonl", *QUICK]
+    jobs = [dict(argv=argv, file="texts.jsonl.partial", lines=lines) for lines in (1, 1000)] + [dict(argv=["few.npy", *QUICK], lines=0)]
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(DRIVER)], input=json.dumps(jobs), cwd=folder, timeout=300,
+                          capture_output=True, text=True, env=os.environ | dict(PYTHONPATH=str(ROOT)))
+    assert done.returncode == 0, done.stderr
+    return folder, argv, json.loads(done.stdout)
+
+
+def lines_in(path: Path) -> int: return path.read_bytes().count(b"\n")
+
+
+def test_killed_twice_it_loses_nothing(killed, run, monkeypatch):
+    "It ends as if it had never stopped"
+    folder, argv, codes = killed
+    monkeypatch.chdir(folder)
+    assert codes[:2] == [-signal.SIGKILL]*2 and {f.name for f in folder.iterdir()} == {"vectors.parquet", "few.npy", "texts.jsonl.partial"}
+    before, invert, inverted = Path("texts.jsonl.partial").read_bytes(), cli.inverted, []
+    monkeypatch.setattr(cli, "inverted", lambda *given: (inverted.append(len(chunk)) or chunk for chunk in invert(*given)))
+    assert run(*argv) == (0, "texts.jsonl: 2,000 texts\n", "") and sum(inverted) <= 2000 - 1024
+    resumed = Path("texts.jsonl").read_bytes()
+    assert resumed.startswith(before[:before.rindex(b"\n")+1]) and not Path("texts.jsonl.partial").exists()
+    assert [row["row"] for row in rows_of(Path("texts.jsonl"))] == [*range(2000)]
+    inverted.clear()
+    assert run("vectors.parquet", "--out", "unbroken.jsonl", *QUICK)[0] == 0 and inverted == [512, 512, 512, 464]
+    assert Path("unbroken.jsonl").read_bytes() == resumed
+
+
+def test_a_reader_that_has_seen_enough(killed): assert killed[2][2] == 0
+
+
+@pytest.mark.parametrize("ending,cuts", [("jsonl", (0, .001, .4, .999, 1)), ("parquet", (.4, 1))])
+def test_cut_anywhere(run, tmp_path, ending, cuts):
+    "The partial file cut at any byte, as a crash of the machine may leave it"
+    np.save(tmp_path/"v.npy", vectors(21))
+    argv = [tmp_path/"v.npy", *SMALL, "--out"]
+    run(*argv, tmp_path/"whole.jsonl")
+    run(*argv, tmp_path/f"whole.{ending}")
+    lines, whole = (tmp_path/"whole.jsonl").read_bytes(), (tmp_path/f"whole.{ending}").read_bytes()
+    for cut in cuts:
+        out = tmp_path/f"cut-{cut}.{ending}"
+        out.with_name(f"{out.name}.partial").write_bytes(lines[:round(cut*len(lines))])
+        assert run(*argv, out)[0] == 0
+        assert out.read_bytes() == whole and not out.with_name(f"{out.name}.partial").exists()
+
+
+def test_killed_between_the_two_names(run, tmp_path):
+    "The parquet file is there, and so are the lines that it was made of; then nothing is left to do"
+    np.save(tmp_path/"v.npy", vectors(3))
+    for name in ("v.jsonl", "v.parquet"): run(tmp_path/"v.npy", *SMALL, "--out", tmp_path/name)
+    (tmp_path/"v.jsonl").rename(tmp_path/"v.parquet.partial")
+    before = (tmp_path/"v.parquet").stat().st_mtime_ns
+    assert run(tmp_path/"v.npy", *SMALL, "--out", tmp_path/"v.parquet")[0] == 0
+    assert (tmp_path/"v.parquet").stat().st_mtime_ns == before and {f.name for f in tmp_path.iterdir()} == {"v.npy", "v.parquet"}
+
+
+def breaking(monkeypatch, error, at: int):
+    "The chunk number `at` meets an error"
+    from vec2text_nb.inversion import Corrector
+    calls, invert = itertools.count(1), Corrector.invert
+
+    def once(self, *args, **options):
+        if next(calls) == at: raise error
+        return invert(self, *args, **options)
+    monkeypatch.setattr(Corrector, "invert", once)
+
+
+def test_interrupted(run, tmp_path, monkeypatch):
+    np.save(tmp_path/"v.npy", vectors(20))
+    argv = [tmp_path/"v.npy", *SMALL]
+    breaking(monkeypatch, KeyboardInterrupt(), 2)
+    assert run(*argv, "--out", tmp_path/"t.jsonl") == (130, "", "v2t-invert: interrupted: the same command goes on from there.\n")
+    assert lines_in(tmp_path/"t.jsonl.partial") == 8
+    assert run(*argv, "--out", tmp_path/"t.jsonl")[0] == 0 and len(rows_of(tmp_path/"t.jsonl")) == 20
+    breaking(monkeypatch, KeyboardInterrupt(), 2)
+    status, out, err = run(*argv, "--json")
+    assert (status, out.count("\n"), err) == (130, 8, "v2t-invert: interrupted.\n")
+
+
+def test_a_full_disk(run, tmp_path, monkeypatch):
+    np.save(tmp_path/"v.npy", vectors(20))
+    argv = [tmp_path/"v.npy", *SMALL, "--out", tmp_path/"t.jsonl"]
+    syncs, fsync = itertools.count(1), os.fsync
+
+    def full(fd):
+        if next(syncs) == 2: raise OSError(28, "No space left on device")
+        fsync(fd)
+    monkeypatch.setattr(os, "fsync", full)
+    status, out, err = run(*argv)
+    assert (status, out, err.count("\n")) == (2, "", 1) and "No space left" in err and "start again" in err
+    assert run(*argv)[0] == 0 and [row["row"] for row in rows_of(tmp_path/"t.jsonl")] == [*range(20)]
+
+
+# other runs
+
+def test_files_of_other_runs_are_refused(run, tmp_path):
+    np.save(tmp_path/"v.npy", vectors(9))
+    np.save(tmp_path/"w.npy", vectors(9)[::-1])
+    argv, out = [tmp_path/"v.npy", *SMALL], tmp_path/"t.jsonl"
+    part = out.with_name("t.jsonl.partial")
+    assert run(*argv, "--out", out)[0] == 0
+    whole = out.read_bytes()
+    others = [["--steps", "1"], ["--max_length", "5"], ["--last"]]
+    for more in others:
+        for file in (out, part):
+            file.write_bytes(whole)
+            status, printed, err = run(*argv, *more, "--out", out)
+            assert (status, printed, err.count("\n")) == (2, "", 1) and f"{file} holds" in err and "--overwrite" in err
+            assert file.read_bytes() == whole
+            file.unlink()
+    out.write_bytes(whole)
+    assert run(tmp_path/"w.npy", *argv[1:], "--out", out)[0] == 2 and out.read_bytes() == whole
+    same = [*argv, "--json", "--batch_size", "4", "--out", out]
+    assert run(*same) == (0, json.dumps(dict(out=str(out), rows=9)) + "\n", "") and out.read_bytes() == whole
+    assert run(*argv, "--last", "--overwrite", "--out", out)[0] == 0 and out.read_bytes() != whole
+    (tmp_path/"mine.jsonl").write_text("my notes\n")
+    assert run(*argv, "--out", tmp_path/"mine.jsonl")[0] == 2 and (tmp_path/"mine.jsonl").read_text() == "my notes\n"
+
+
+@pytest.mark.parametrize("out,message", [("t.csv", "should end in .jsonl or .parquet"), ("v.jsonl", "is the input itself"),
+                                         ("folder.jsonl", "Is a directory"), ("v.jsonl/t.jsonl", "v.jsonl")])
+def test_out_files_that_cannot_be(run, tmp_path, out, message):
+    (tmp_path/"folder.jsonl").mkdir()
+    (tmp_path/"v.jsonl").write_text("".join(json.dumps(dict(embedding=row)) + "\n" for row in vectors(2).tolist()))
+    before = {f.name for f in tmp_path.rglob("*")}
+    status, printed, err = run(tmp_path/"v.jsonl", *SMALL, "--overwrite", "--out", tmp_path/out)
+    assert (status, printed, err.count("\n")) == (2, "", 1) and message in err
+    assert {f.name for f in tmp_path.rglob("*")} == before
+
+
+# what goes in and what comes out
+
+def test_every_kind_of_file_gives_the_same(run, tmp_path):
+    v = vectors(5)
+    np.save(tmp_path/"v.npy", v)
+    np.savez(tmp_path/"v.npz", text=["a"]*5, vec=v)
+    save_parquet(tmp_path/"v.parquet", id=[*range(5)], vec=list(v))
+    (tmp_path/"v.jsonl").write_text("".join(json.dumps(dict(id=i, vec=row)) + "\n" for i, row in enumerate(v.tolist())))
+    found = {f.suffix: run(f, *SMALL, "--column", "vec", "--json") for f in tmp_path.iterdir()}
+    assert len(found) == 4 and len({*found.values()}) == 1
+    status, out, err = found[".npy"]
+    assert (status, err) == (0, "") and [[*json.loads(line)] for line in out.splitlines()] == [["row", "recovered", "cosine"]]*5
+    status, out, err = run(tmp_path/"v.npy", *SMALL)
+    assert status == 0 and re.fullmatch(r"(row        \d\nrecovered  .*\ncosine     -?\d\.\d{3}\n\n){5}", out)
+
+
+@pytest.mark.filterwarnings("default")
+def test_texts_from_arguments_a_file_and_stdin(run, tmp_path):
+    texts = ["a small boat on a lake", "Grüße, 世界", "see notes.txt"]
+    (tmp_path/"texts.txt").write_text("\n".join([*texts[:2], "  ", texts[2]]), encoding="utf-8")
+    found = [run(*texts, *SMALL, "--json"), run(tmp_path/"texts.txt", *SMALL, "--json"), run(*SMALL, "--json", stdin="\n".join(texts))]
+    assert found[0] == found[1] == found[2] and found[0][0] == 0
+    assert [json.loads(line)["given"] for line in found[0][1].splitlines()] == texts
+    assert found[0][2].count("\n") == 1 and "warning: 3 of 3 strings are longer than the 5 tokens" in found[0][2]    # once, in one line
+    run(tmp_path/"texts.txt", *SMALL, "--out", tmp_path/"new"/"t.jsonl")
+    written = [{k: v for k, v in row.items() if k != "run"} for row in rows_of(tmp_path/"new"/"t.jsonl")]
+    assert written == [*map(json.loads, found[0][1].splitlines())]
+
+
+def test_parquet_out(run, tmp_path):
+    import pyarrow.parquet as pq
+    np.save(tmp_path/"v.npy", vectors(9))
+    for name in ("t.parquet", "t.jsonl"): assert run(tmp_path/"v.npy", *SMALL, "--out", tmp_path/name)[0] == 0
+    assert pq.read_table(tmp_path/"t.parquet").to_pylist() == rows_of(tmp_path/"t.jsonl")
+    assert run(tmp_path/"v.npy", *SMALL, "--last", "--out", tmp_path/"t.parquet")[0] == 2
+
+
+def test_progress_on_a_terminal(run, tmp_path, monkeypatch):
+    np.save(tmp_path/"v.npy", vectors(30))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert "inverting: 100%" in run(tmp_path/"v.npy", *SMALL, "--out", tmp_path/"t.jsonl")[2]
+
+
+def test_answers_are_those_of_the_package(run, tmp_path):
+    cases = json.loads((GOLDEN/"cases.json").read_text())["cases"]
+    np.savez(tmp_path/"v.npz", embedding=np.load(GOLDEN/"embeddings.npz")["embeddings"])
+    for case in cases[:3]:
+        options = ["--steps", case["num_steps"] or 0, "--beam", case["sequence_beam_width"], "--last"]
+        status, out, _ = run(tmp_path/"v.npz", *MODEL, *options, "--json")
+        assert status == 0 and [json.loads(line)["recovered"] for line in out.splitlines()] == case["texts"]
+
+
+# bad files
+
+def nan_rows(): return np.where(np.arange(9)[:, None] == 4, np.nan, vectors(9))
+
+
+def write_bad(folder: Path) -> dict[str, str]:
+    "Bad files; name -> what the error says of it"
+    v = vectors(9)
+    save_parquet(folder/"whole.parquet", embedding=list(v), title=["a"]*9)
+    whole = (folder/"whole.parquet").read_bytes()
+    (folder/"truncated.parquet").write_bytes(whole[:-100])
+    (folder/"damaged.parquet").write_bytes(whole[:4] + bytes(40) + whole[44:])
+    save_parquet(folder/"strings.parquet", embedding=["0.1 0.2"]*9)
+    save_parquet(folder/"uneven.parquet", embedding=[[1., 2.], [3.]])
+    save_parquet(folder/"missing.parquet", vec=list(v), title=["a"]*9)
+    save_parquet(folder/"nan.parquet", embedding=list(nan_rows()))
+    save_parquet(folder/"holes.parquet", embedding=[None, [1.]])
+    np.save(folder/"narrow.npy", v[:, :7])
+    np.save(folder/"strings.npy", np.array([["a"]*768]))
+    np.save(folder/"pickled.npy", np.array([{}]), allow_pickle=True)
+    np.save(folder/"nan.npy", nan_rows())
+    np.save(folder/"quantised.npy", (v*100).astype(np.int8))
+    np.save(folder/"no_rows.npy", v[:0])
+    (folder/"truncated.npy").write_bytes((folder/"nan.npy").read_bytes()[:-1])
+    np.savez(folder/"missing.npz", arr_0=v)
+    np.savez(folder/"pickled.npz", embedding=np.array([{}]))
+    (folder/"truncated.npz").write_bytes((folder/"missing.npz").read_bytes()[:-50])
+    (folder/"missing.jsonl").write_text('{"vec": [1.5], "title": "a"}\n')
+    (folder/"strings.jsonl").write_text('{"embedding": ["0.1", "0.2"]}\n')
+    (folder/"torn.jsonl").write_text('{"embedding": [0.5]}\n{"embedding": [0.')
+    (folder/"latin.txt").write_bytes("Größe".encode("latin1"))
+    for ending in ("npy", "npz", "parquet", "jsonl", "txt"): (folder/f"empty.{ending}").touch()
+    return {
+        "truncated.parquet": "no whole parquet file", "damaged.parquet": "damaged.parquet", "strings.parquet": "lists of numbers",
+        "uneven.parquet": "lengths are 2, 1", "missing.parquet": "It has: vec, title.", "nan.parquet": "NaN or infinity in row 4",
+        "holes.parquet": "lengths are none, 1", "narrow.npy": "7 wide, but this inverter was trained on gtr_base, which is 768",
+        "strings.npy": "expected floating-point", "pickled.npy": "no whole .npy", "nan.npy": "NaN or infinity in row 4",
+        "quantised.npy": "int8", "no_rows.npy": "holds no vectors", "truncated.npy": "no whole .npy", "missing.npz": "It has: arr_0.",
+        "pickled.npz": "no whole .npz", "truncated.npz": "no whole .npz",
+        "missing.jsonl": "line 1 has no column 'embedding'. It has: vec, title.",
+        "strings.jsonl": "line 1: 'embedding' is no list of numbers", "torn.jsonl": "line 2: no JSON",
+        "latin.txt": "is not UTF-8",
+        "empty.npy": "no whole .npy", "empty.npz": "no whole .npz", "empty.parquet": "no whole parquet", "empty.jsonl": "holds no vectors",
+        "empty.txt": "empty.txt has none", "none.npy": "There is no file", "none.txt": "There is no file"}
+
+
+def test_bad_files_are_one_line(run, tmp_path):
+    expected = write_bad(tmp_path)
+    before = {f.name for f in tmp_path.iterdir()}
+    for name, message in expected.items():
+        status, out, err = run(tmp_path/name, *SMALL, "--out", tmp_path/"new"/"t.jsonl")
+        assert (status, out, err.count("\n")) == (2, "", 1) and err.startswith("v2t-invert: ") and message in err, (name, err)
+    assert {f.name for f in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("argv,message", [
+    ([], "no text given"), (["a.npy", "b.npy"], "give one file"), (["text", "v.parquet"], "give one file"),
+    (["text", "--steps", "-1"], "num_steps"),
+    (["text", "--beam", "-1", "--steps", "1"], "sequence_beam_width"), (["text", "--batch_size", "0"], "batch_size"),
+    (["text", "--max_length", "1"], "max_length"), (["text", "--device", "abacus"], "--device abacus cannot be used"),
+    (["text", "--model", "word2vec"], "Known names: all-MiniLM-L6-v2"), (["text", "--embedder", "all-MiniLM-L6-v2"], "384"),
+    (["half \udce9 text"], "half a surrogate pair")])
+def test_bad_options_are_one_line(run, argv, message, tmp_path):
+    status, out, err = run(*MODEL, "--steps", "0", *argv)
+    assert (status, out, err.count("\n")) == (2, "", 1) and message in err
+
+
+# what the commands share
+
+@pytest.mark.parametrize("name", ["invert", "eval", "publish"])
+def test_help_has_examples_that_parse_and_the_status(name, capsys):
+    import shlex
+    main, parser = getattr(cli, f"{name}_main"), getattr(cli, f"{name}_parser")()
+    with pytest.raises(SystemExit) as end: main(["--help"])
+    text = capsys.readouterr().out
+    assert end.value.code == 0 and re.search(r"exit status:\n  0 .*\n  2 .*\n  130 ", text) and "--json" in text
+    examples = re.findall(rf"^  v2t-{name} (.*)$", text, re.M)
+    assert len(examples) >= 2 and all(parser.parse_args(shlex.split(example)) for example in examples)
+    with pytest.raises(SystemExit) as end: main(["--no_such_option"])
+    assert end.value.code == 2
+
+
+def test_a_bug_is_not_said_in_one_line():
+    with pytest.raises(KeyError): cli.attempt("v2t", lambda: {}["key"])
+
+
+def test_errors_of_the_openai_package_are(capsys):
+    def ask(): raise type("AuthenticationError", (Exception,), dict(__module__="openai"))("no such key")
+    assert cli.attempt("v2t", ask) == 2 and capsys.readouterr().err == "v2t: no such key\n"
