@@ -27,11 +27,11 @@ def results(name): return RESULTS/f'{name}.json'
 
 def texts_of(name):
     "All texts of a set that the models were not trained on"
-    from vec2text_nb.data import clean_text
+    from vec2text_nb.paper.out_of_domain import comparable
     from vec2text_nb.sources import load_splits, load_texts
     if name == 'wordnet': return load_splits('wordnet')['test']
     if name == 'records': return load_splits(f'records:{RECORDS}')['test']
-    return [t for t in dict.fromkeys(map(clean_text, load_texts('kjv'))) if 3 <= len(t.split()) <= 24]
+    return comparable(load_texts('kjv'), min_words=3)
 
 
 def evaluate(name, corrector, a, command):

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['STATUS', 'FILES', 'new_parser', 'add_model_options', 'read_models', 'failed', 'plain_warnings', 'attempt',
            'invert_parser', 'input_file', 'read_input', 'chunk_size', 'inverted', 'print_row', 'invert_key', 'fill_out',
-           'run_invert', 'invert_main', 'eval_parser', 'eval_texts', 'run_eval', 'eval_main', 'publish_parser',
-           'run_publish', 'publish_main']
+           'run_invert', 'invert_main', 'eval_parser', 'run_eval', 'eval_main', 'publish_parser', 'run_publish',
+           'publish_main']
 
 # %% ../nbs/09_cli.ipynb #44bbaec0
 import argparse, json, os, shlex, sys, warnings
@@ -224,28 +224,16 @@ def eval_parser() -> argparse.ArgumentParser:
     return p
 
 # %% ../nbs/09_cli.ipynb #e3211753
-def eval_texts(
-    a:argparse.Namespace, # of `eval_parser`
-    corrector
-) -> list[str]:
-    "The texts to score on. Raises `ValueError` if there are too few."
-    from vec2text_nb.evaluation import draw_texts, writable_texts
-    from vec2text_nb.sources import load_splits
-    texts = draw_texts(load_splits(a.dataset, a.text_column)[a.split], max(a.n, 0), a.seed)
-    if not a.whole: texts = writable_texts(texts, corrector)
-    if len(texts) < 2: raise ValueError(f'--n {a.n} of the {a.split} split of {a.dataset} gives {len(texts)} texts: a standard error needs at least two.')
-    return texts
-
-# %% ../nbs/09_cli.ipynb #f12194e2
 def run_eval(
     a:argparse.Namespace, # of `eval_parser`
     command:str # for the results file
 ) -> None:
     "Evaluate, and print the scores. Raises what `attempt` says in one line."
-    from vec2text_nb.evaluation import results_table, run_evaluation
+    from vec2text_nb.evaluation import results_table, run_evaluation, source_in_words, source_texts
     corrector = read_models(a)
-    data = f'{a.dataset}, {a.split} split' + ('' if a.whole else f', cut to {corrector.max_length-1} tokens')
-    results = run_evaluation(corrector, eval_texts(a, corrector), a.settings, a.out, data, command, a.seed, overwrite=a.overwrite, batch_size=a.batch_size)
+    texts = source_texts(corrector, a.dataset, a.split, a.n, a.seed, a.whole, a.text_column)
+    data = source_in_words(corrector, a.dataset, a.split, a.whole)
+    results = run_evaluation(corrector, texts, a.settings, a.out, data, command, a.seed, overwrite=a.overwrite, batch_size=a.batch_size)
     if not a.json: print(results_table(a.out))
     else: print(*(json.dumps({k:v for k,v in run.items() if k != 'texts'}, ensure_ascii=False) for run in results['runs']), sep='\n')
 

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['SMOKE_FLAGS', 'BASELINES', 'SCALES', 'Job', 'as_setting', 'shrink', 'OneShot', 'architecture', 'load_inverter',
-           'job_texts', 'described', 'evaluate_job', 'run_job', 'write_results', 'is_done', 'Row', 'read_csv_rows',
-           'numbers', 'find_run', 'cell', 'comparison', 'log_lines']
+           'job_texts', 'described', 'evaluate_job', 'run_job', 'run_jobs', 'write_results', 'is_done', 'Row',
+           'read_csv_rows', 'numbers', 'find_run', 'cell', 'comparison', 'log_lines']
 
 # %% ../nbs/08d_experiments.ipynb #4c98b836
-import csv, re
+import csv, re, sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -20,13 +20,12 @@ from torch import Tensor
 from .baselines import BagOfWordsInverter, DecoderOnlyInverter
 from .decoding import DecoderWeights, beam_search
 from .embedders import load_embedder
-from .evaluation import TITLES, Setting, draw_texts, machine_class, parse_setting, run_evaluation, writable_texts
+from .evaluation import TITLES, Setting, machine_class, parse_setting, run_evaluation, source_in_words, source_texts, table_rows
 from .hypothesizer import InversionModel, checkpoint_folder
 from .inversion import Corrector, Inversion
 from .pretrained import load_corrector, load_tokenizer, model_digest
 from .publishing import read_object, show_score
-from .sources import load_splits
-from .stores import write_json
+from .stores import one_line, write_json
 
 # %% ../nbs/08d_experiments.ipynb #12f0e213
 @dataclass(frozen=True)
@@ -54,6 +53,7 @@ SMOKE_FLAGS = '--max_steps 4 --eval_steps 4 --save_steps 4 --warmup_steps 0 --us
 
 def as_setting(setting:str|Setting) -> Setting: return parse_setting(setting) if isinstance(setting, str) else setting
 
+# %% ../nbs/08d_experiments.ipynb #bb7a2a28
 def shrink(job:Job, n:int=4) -> Job: # n: texts
     "The job at the size of a smoke test"
     small = {}
@@ -106,14 +106,12 @@ def job_texts(
     corrector:Corrector # for its length
 ) -> list[str]: # at most job.n
     "The texts of a job. Raises `ValueError` or `OSError` if its source gives none."
-    texts = draw_texts(load_splits(job.data)[job.split], job.n)
-    if not job.whole: texts = writable_texts(texts, corrector)
-    if len(texts) < 2: raise ValueError(f'{job.name}: the {job.split} split of {job.data} gives {len(texts)} texts: a standard error needs at least two.')
-    return texts
+    return source_texts(corrector, job.data, job.split, job.n, whole=job.whole)
 
+# %% ../nbs/08d_experiments.ipynb #c32a2d89
 def described(job:Job, corrector:Corrector) -> str:
     "What the texts are, in words"
-    return f'{job.data}, {job.split} split' + ('' if job.whole else f', cut to {corrector.max_length-1} tokens')
+    return source_in_words(corrector, job.data, job.split, job.whole)
 
 # %% ../nbs/08d_experiments.ipynb #50f9b8c1
 def evaluate_job(
@@ -143,6 +141,26 @@ def run_job(
     path.parent.mkdir(parents=True, exist_ok=True)
     (job.make or evaluate_job)(replace(job, model=job.model.format(work=work)), path, command)
     return path
+
+# %% ../nbs/08d_experiments.ipynb #510ede16
+def run_jobs(
+    jobs:Sequence[Job],
+    results:str|Path, # folder with a folder for each scale
+    scale:str, # smoke, mini or paper
+    work:str|Path='runs/reproduce', # as in `run_job`
+    redo:bool=False # throw away what there is
+) -> dict[str, str]: # job -> why it was not run
+    "Run what is missing, and say what could not be run"
+    failed = {}
+    for i,job in enumerate(jobs, 1):
+        path = Path(results)/scale/f'{job.name}.json'
+        if redo: path.unlink(missing_ok=True)
+        print(f'{i}/{len(jobs)} {job.name}, about {job.minutes:g} min', file=sys.stderr, flush=True)
+        try: run_job(job, path.parent, f'v2t-reproduce --scale {scale} --only {job.name}', work, SMOKE_FLAGS if scale == 'smoke' else ())
+        except (ValueError, OSError, ImportError, RuntimeError) as err:
+            failed[job.name] = one_line(err)
+            print(f'{job.name}: not run: {failed[job.name]}', file=sys.stderr, flush=True)
+    return failed
 
 # %% ../nbs/08d_experiments.ipynb #a8145581
 def write_results(
@@ -194,10 +212,8 @@ def find_run(
     scale:str, job:str, setting:str # setting: short form or name
 ) -> dict|None:
     "The run of a setting, None if it was not run"
-    path = Path(results)/scale/f'{job}.json'
-    if not job or not path.exists(): return None
-    name = parse_setting(setting).name if re.fullmatch(r'\d+(x\d+)?', setting) else setting
-    return next((run for run in read_object(path)['runs'] if run['setting'] == name), None)
+    [(_, run)] = table_rows(Path(results)/scale/f'{job}.json', [setting])
+    return run or None
 
 # %% ../nbs/08d_experiments.ipynb #042698e2
 def cell(

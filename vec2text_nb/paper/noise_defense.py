@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..data import clean_text, wordnet_folder
+from ..data import clean_text, wordnet_glosses
 from ..evaluation import draw_texts
 from ..experiments import Job, evaluate_job, is_done, write_results
 from ..metrics import mean_and_sem
@@ -120,12 +120,10 @@ class RetrievalSet:
 def wordnet_senses(folder:str|None=None) -> dict[str, str]: # folder: as in `wordnet_folder`
     "Definition -> its first example sentence, or nothing, for all senses of WordNet"
     senses = {}
-    for kind in ('noun', 'verb', 'adj', 'adv'):
-        for line in (wordnet_folder(folder)/f'data.{kind}').read_text(encoding='utf-8').splitlines():
-            if line.startswith('  '): continue
-            definition, *parts = map(clean_text, line.split('| ', 1)[1].split('"'))
-            examples = [text for text in parts[::2] if len(text.split()) >= 3]
-            if definition: senses.setdefault(definition, examples[0] if examples else '')
+    for gloss in wordnet_glosses(folder):
+        definition, *parts = map(clean_text, gloss.split('"'))
+        examples = [text for text in parts[::2] if len(text.split()) >= 3]
+        if definition: senses.setdefault(definition, examples[0] if examples else '')
     return senses
 
 def wordnet_retrieval(
