@@ -21,3 +21,13 @@ def seeded():
     random.seed(0)
     np.random.seed(0)
     if "torch" in sys.modules: sys.modules["torch"].manual_seed(0)
+
+
+LONGEST = ["test_notebooks", "test_guides", "test_browser", "test_training", "test_jupyterlab", "test_publishing", "test_reproduce",
+           "test_evaluation"]
+
+
+def pytest_collection_modifyitems(items):
+    "The files that take longest come first, so that the two workers end at about the same time"
+    rank = {name: i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(LONGEST)))

@@ -2,31 +2,21 @@
 import base64
 import hashlib
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import unquote, urlsplit
+
+from loopback import Loopback
 
 SHA = "c0ffee" * 6 + "c0ff"  # the one revision
 
 
-class Server(ThreadingHTTPServer):
+class Server(Loopback):
     "`with Server() as s`: s.repos[name] holds the files of a repository, s.private the private ones, s.commits what each commit changed"
-    daemon_threads = True
 
     def __init__(self, faults: dict | None = None):
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(Handler)
         self.faults = faults or {}  # (user, step) -> HTTP status; the steps are the methods of the handler
         self.repos, self.private, self.blobs, self.commits, self.asked, self.tokens = {}, set(), {}, [], [], set()
-        self.url = f"http://127.0.0.1:{self.server_port}"
-        self.thread = threading.Thread(target=self.serve_forever, args=(.02,), daemon=True)
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *args):
-        self.shutdown()
-        self.server_close()
 
 
 class Handler(BaseHTTPRequestHandler):

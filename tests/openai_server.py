@@ -1,11 +1,11 @@
 "A server on the loopback that speaks the embeddings language of OpenAI, with faults on demand"
 import json
 import socket
-import threading
 from hashlib import sha256
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import numpy as np
+from loopback import Loopback
 
 
 def vector(text: str, dim: int) -> list[float]:
@@ -26,25 +26,15 @@ def error(status: int, message: str, code: str | None = None, **headers):
     return lambda body: (status, {"error": {"message": message, "type": code, "code": code}}, headers)
 
 
-class Server(ThreadingHTTPServer):
+class Server(Loopback):
     "`with Server(entry, ...) as s`: an entry answers one request, then all are good. s.asked holds the texts of each request"
-    daemon_threads = True
 
     def __init__(self, *script):
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(Handler)
         self.script, self.asked, self.bodies, self.keys = list(script), [], [], []
-        self.url = f"http://127.0.0.1:{self.server_port}/v1"
-        self.thread = threading.Thread(target=self.serve_forever, args=(.02,), daemon=True)
+        self.url += "/v1"
 
     def handle_error(self, request, client_address): pass  # a client that was killed is part of the tests
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *args):
-        self.shutdown()
-        self.server_close()
 
 
 class Handler(BaseHTTPRequestHandler):

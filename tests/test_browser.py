@@ -2,13 +2,12 @@
 import functools
 import subprocess
 import sys
-import threading
-from contextlib import contextmanager
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 from browser import PATIENCE, launched, watch
+from loopback import Loopback
 from project import ROOT
 
 DESKTOP, PHONE = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
@@ -34,13 +33,9 @@ class Quiet(SimpleHTTPRequestHandler):
     def log_message(self, *args): pass
 
 
-@contextmanager
-def served(folder: Path):
-    "The address of a server of the files in `folder`"
-    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder)) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
+def served(folder: Path) -> Loopback:
+    "A server of the files in `folder`"
+    return Loopback(functools.partial(Quiet, directory=folder))
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +44,7 @@ def site(browser, tmp_path_factory):
     out = tmp_path_factory.mktemp("docs")/"site"
     run = subprocess.run([sys.executable, ROOT/"tools"/"docs.py", "--no-api", "--out", out], capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
-    with served(out) as address: yield out, address
+    with served(out) as server: yield out, f"{server.url}/"
 
 
 def visit(page, server: str, name: str) -> dict[str, list[str]]:
@@ -132,9 +127,9 @@ def test_faults_are_found(browser, tmp_path):
     (tmp_path/"page.html").write_text("""<main style="width: 2000px"><h2>Here</h2><img src="gone.png" alt="a boat">
         <img src="https://example.com/b.png" alt="b"><div>wide words</div></main><script>nothing()</script>""")
     page = browser.new_page()
-    with served(tmp_path) as address: found = visit(page, address, "page.html")
+    with served(tmp_path) as server: found = visit(page, f"{server.url}/", "page.html")
     page.close()
     text = "\n".join(found["faults"])
-    for fault in f"404: {address}gone.png", "script: nothing is not defined", "asks for https://example.com/b.png": assert fault in text
+    for fault in f"404: {server.url}/gone.png", "script: nothing is not defined", "asks for https://example.com/b.png": assert fault in text
     assert len(found["wide"]) == 2 and "wide words" in found["wide"][1]
     assert len(found["pictures"]) == 2 and 'after "Here"' in found["pictures"][0]

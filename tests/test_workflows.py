@@ -36,7 +36,7 @@ def commands(script: str) -> list[list[str]]:
 
 def missing(words: list[str]) -> list[str]:
     "The tool of a command, or the file or module that Python should run, if it is not there"
-    tool, *rest = words
+    tool, *rest = words[1:] if words[0] == "sudo" else words
     if "/" in tool: return [] if os.access(ROOT/tool, os.X_OK) else [tool]
     if not tool.startswith("python"): return [] if shutil.which(tool, path=TOOLS) else [tool]
     if rest[0] == "-m": return [] if importlib.util.find_spec(rest[1]) else [rest[1]]

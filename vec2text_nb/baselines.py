@@ -107,15 +107,12 @@ GPT2_KEYS = ('vocab_size', 'n_positions', 'n_embd', 'n_layer', 'n_head', 'n_inne
              'layer_norm_epsilon', 'tie_word_embeddings', 'bos_token_id', 'eos_token_id', 'pad_token_id')
 
 def gpt2_architecture(
-    config:dict # of a GPT-2: `model_type`, its sizes and its special ids; start 0, </s> 1 and padding 0 if not given
+    config:dict # of a GPT-2: `model_type`, its sizes and its special ids; start 0, </s> 1 and padding 0 if there are none
 ) -> dict:
     "The keys of `config` that define a GPT-2's architecture. Raises `ValueError` if it is not a GPT-2's."
     if config.get('model_type') != 'gpt2': raise ValueError(f"The backbone must be a GPT-2; this config has model_type={config.get('model_type')!r}.")
-    ids = dict(bos_token_id=0, eos_token_id=1, pad_token_id=0)
-    res = {'model_type':'gpt2', **ids, **{k: config[k] for k in GPT2_KEYS if config.get(k) is not None}}
-    if res['eos_token_id'] in (res['bos_token_id'], res['pad_token_id']):
-        raise ValueError(f"</s> needs an id of its own; this config has { {k: res[k] for k in ids} }. With a T5's tokenizer these are {ids}.")
-    return res
+    ids = dict(bos_token_id=0, eos_token_id=1, pad_token_id=config.get('eos_token_id') or 0)
+    return {'model_type':'gpt2', **ids, **{k: config[k] for k in GPT2_KEYS if config.get(k) is not None}}
 
 # %% ../nbs/04b_baselines.ipynb #f6ec285f
 def shift_right(
@@ -155,7 +152,7 @@ def continue_greedily(
     texts = [[c.bos_token_id] for _ in prefix]
     for _ in range(max_length-1):
         logits = decoder.logits(tokens)
-        logits[:, c.pad_token_id] = -math.inf
+        if c.pad_token_id != c.eos_token_id: logits[:, c.pad_token_id] = -math.inf
         tokens = logits.argmax(1)
         for row,token in zip(rows.tolist(), tokens.tolist()): texts[row].append(token)
         going = (tokens != c.eos_token_id).nonzero()[:, 0]

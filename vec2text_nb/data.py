@@ -15,7 +15,7 @@ import numpy as np
 # %% ../nbs/01_data.ipynb #66971f6f
 def clean_text(text:str) -> str:
     "`text` with runs of white space made one space, in lower case, without the white space and semicolons around it"
-    return re.sub(r'\s+', ' ', text).strip(' ;:,').lower()
+    return ' '.join(text.split()).strip(' ;:,').lower()
 
 def gloss_texts(gloss:str) -> list[str]:
     "The definition and the example sentences of a WordNet gloss, cleaned, in their order"

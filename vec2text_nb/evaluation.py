@@ -24,7 +24,7 @@ from .metrics import mean_and_sem, per_sample_metrics
 from .pretrained import model_digest
 from .publishing import METRICS, read_object, show_score
 from .records import name_in, records_of
-from .sources import load_splits
+from .sources import read_splits
 from .stores import data_digest, key_digest, write_json
 
 # %% ../nbs/08c_evaluation.ipynb #568646ad
@@ -55,7 +55,7 @@ def source_texts(
     text_column:str|None=None # as in `load_splits`
 ) -> list[str]: # at most n
     "Texts to evaluate on. Raises `ValueError` or `OSError` if the source gives fewer than two."
-    texts = draw_texts(load_splits(name, text_column)[split], max(n, 0), seed)
+    texts = draw_texts(read_splits(name, text_column)[split], max(n, 0), seed)
     if not whole: texts = writable_texts(texts, corrector)
     if len(texts) < 2: raise ValueError(f'n = {n} of the {split} split of {name} gives {len(texts)} texts: a standard error needs at least two.')
     return texts

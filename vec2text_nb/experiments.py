@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SMOKE_FLAGS', 'BASELINES', 'SCALES', 'Job', 'as_setting', 'shrink', 'OneShot', 'architecture', 'load_inverter',
            'job_texts', 'described', 'evaluate_job', 'run_job', 'run_jobs', 'write_results', 'is_done', 'Row',
-           'read_csv_rows', 'numbers', 'find_run', 'cell', 'comparison', 'log_lines']
+           'read_csv_rows', 'numbers', 'find_run', 'cell', 'comparison', 'draw_scales', 'log_lines']
 
 # %% ../nbs/08d_experiments.ipynb #4c98b836
 import csv, re, sys
@@ -23,7 +23,7 @@ from .embedders import load_embedder
 from .evaluation import TITLES, Setting, machine_class, parse_setting, run_evaluation, source_in_words, source_texts, table_rows
 from .hypothesizer import InversionModel, checkpoint_folder
 from .inversion import Corrector, Inversion
-from .pretrained import load_corrector, load_tokenizer, model_digest
+from .pretrained import default_corrector, load_corrector, load_tokenizer, model_digest
 from .publishing import read_object, show_score
 from .stores import one_line, write_json
 
@@ -94,7 +94,7 @@ def load_inverter(
     "The inverter of a job. Raises `OSError` or `ValueError` that says what is missing."
     kind = architecture(model)
     if kind not in BASELINES:
-        corrector = load_corrector(model)
+        corrector = default_corrector() if model == Job.model else load_corrector(model)
         return OneShot(corrector.inversion_model, corrector.embedder, corrector.tokenizer) if once else corrector
     baseline = BASELINES[kind].from_pretrained(model)
     name = baseline.config.embedder_model_api or baseline.config.embedder_model_name
@@ -241,6 +241,22 @@ def comparison(
     if not any(row.note for row in rows): lines = [line[:-1] for line in lines]
     text = ['| ' + ' | '.join(line) + ' |' for line in lines]
     return '\n'.join([text[0], '|' + '---|'*len(lines[0]), *text[1:]])
+
+# %% ../nbs/08d_experiments.ipynb #7916a8c1
+def draw_scales(
+    draw:Callable, # (scale, axes) -> None
+    results:str|Path, # folder with a folder for each scale
+    *jobs:str # whose results are drawn; a scale without any is left out
+) -> None:
+    "The same picture of each scale, side by side; prints `not run` if there is none"
+    ran = [scale for scale in SCALES if any((Path(results)/scale/f'{job}.json').exists() for job in jobs)]
+    if not ran: return print('not run')
+    import matplotlib.pyplot as plt
+    _, axes = plt.subplots(1, len(ran), figsize=(5*len(ran), 3), dpi=100, squeeze=False, layout='constrained')
+    for scale,ax in zip(ran, axes[0]):
+        draw(scale, ax)
+        ax.set_title(SCALES[scale])
+        ax.legend(fontsize=7)
 
 # %% ../nbs/08d_experiments.ipynb #8e29c300
 def log_lines(

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['EXPERIMENTS', 'FREE', 'MODELS', 'flag', 'ModelArguments', 'DataArguments', 'RunArguments', 'contradictions',
-           'installed', 'FlagError', 'near_flag', 'parse_flags', 'run_key', 'claim_folder', 'Experiment',
+           'installed', 'FlagError', 'near_flag', 'parse_flags', 'run_key', 'claim_folder', 'with_end', 'Experiment',
            'make_embedder', 'own_rows', 'make_splits', 'Picked', 'make_vectors', 'read_own', 'load_backbone',
            'disable_dropout', 'build_model', 'adjust', 'make_hypothesizer', 'add_hypotheses', 'set_name',
            'make_eval_sets', 'find_probe', 'make_trainer', 'make_corrector_trainer', 'run', 'at_the_end',
@@ -28,7 +28,7 @@ from .embedders import OPENAI_DIMS, cache_folder, load_embedder
 from .hypothesizer import InversionConfig, InversionModel, checkpoint_folder, read_weights, t5_architecture
 from .inversion import Corrector
 from .pretrained import find_checkpoint, find_pair, known_pairs, load_corrector, load_tokenizer
-from .sources import load_splits, load_texts, sample
+from .sources import load_texts, read_splits, sample
 from .stores import array_digest, data_digest, embed_texts, key_digest, one_line, read_vectors, write_atomically, write_json
 from .training import (CorrectorTrainer, InversionTrainer, OnTheFly, Pairs, hypothesize, last_checkpoint, start_from_hypothesizer, start_from_probe, tokenize,
                                   train_probe, with_hypotheses)
@@ -181,6 +181,15 @@ def claim_folder(folder:Path, key:dict) -> None:
     write_json(folder/'run.json', key)
 
 # %% ../nbs/08b_run.ipynb #0c9476e7
+def with_end(tokenizer):
+    "The tokenizer, changed to end every text with its end token if it does not, as GPT-2's does not"
+    if tokenizer('a')['input_ids'][-1] != tokenizer.eos_token_id:
+        from tokenizers.processors import Sequence, TemplateProcessing
+        end = TemplateProcessing(single=f'$A {tokenizer.eos_token}', special_tokens=[(tokenizer.eos_token, tokenizer.eos_token_id)])
+        before = tokenizer.backend_tokenizer.post_processor
+        tokenizer.backend_tokenizer.post_processor = Sequence([before, end]) if before else end
+    return tokenizer
+
 class Experiment:
     "A training or an evaluation as its flags describe it"
     def __init__(self, model:ModelArguments, data:DataArguments, args:RunArguments):
@@ -188,7 +197,7 @@ class Experiment:
         self.cache = cache_folder(data.cache_dir)
 
     @cached_property
-    def tokenizer(self): return load_tokenizer(checkpoint_folder(self.model_args.model_name_or_path))
+    def tokenizer(self): return with_end(load_tokenizer(checkpoint_folder(self.model_args.model_name_or_path)))
 
     @cached_property
     def embedder(self): return make_embedder(self.model_args, self.args.device)
@@ -228,7 +237,7 @@ def make_splits(d:DataArguments) -> dict[str, list[str]]: # role -> texts
     if d.embeddings_path:
         texts = load_texts(d.dataset_name, text_column=d.text_column)
         return {role: [texts[i] for i in rows] for role,rows in own_rows(texts, d.held_out, d.max_eval_samples).items()}
-    splits = load_splits(d.dataset_name, d.text_column, d.held_out)
+    splits = read_splits(d.dataset_name, d.text_column, d.held_out)
     if d.use_less_data >= 0: splits['train'] = sample(splits['train'], d.use_less_data, 0)
     return splits | {role: sample(splits[role], d.max_eval_samples, 0) for role in ('validation', 'test')}
 

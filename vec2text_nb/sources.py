@@ -8,10 +8,11 @@ __all__ = ['READERS', 'PARQUET', 'ROLES', 'PARTS', 'SOURCES', 'BEIR', 'BEIR_WITH
            'usable_texts', 'HubSet', 'table_texts', 'load_hub', 'nltk_corpus', 'join_words', 'paragraphs', 'news_texts',
            'brown_texts', 'reuters_texts', 'gutenberg_texts', 'kjv_texts', 'default_records', 'register', 'Corpus',
            'roles_of', 'table_corpus', 'unique', 'hub_corpus', 'function_corpus', 'unknown_source', 'path_corpus',
-           'open_corpus', 'open_corpora', 'check_limit', 'load_texts', 'sample', 'held_out_first', 'load_splits']
+           'open_corpus', 'open_corpora', 'check_limit', 'load_texts', 'sample', 'held_out_first', 'load_splits',
+           'function_splits', 'read_splits']
 
 # %% ../nbs/01b_sources.ipynb #f1bf488e
-import csv, difflib, html, importlib, inspect, itertools, json, logging, os, random, re, subprocess
+import csv, difflib, functools, html, importlib, inspect, itertools, json, logging, os, random, re, subprocess
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -427,3 +428,17 @@ def load_splits(
         splits[role if drawn in corpus.splits else drawn].append(text)
     if total > len(seen): _log.info('%s: %d of %d texts are repeated and left out.', name, total - len(seen), total)
     return {role: sample(texts, limit, seed) for role,texts in splits.items()}
+
+# %% ../nbs/01b_sources.ipynb #e899f903
+@functools.lru_cache(maxsize=4)
+def function_splits(name:str, text_column:str|None, held_out:float, functions:tuple) -> dict[str, list[str]]: # functions: those behind the name
+    "`load_splits`, once in a process"
+    return load_splits(name, text_column, held_out)
+
+def read_splits(
+    name:str|Path, text_column:str|None=None, held_out:float=.02 # as in `load_splits`
+) -> dict[str, list[str]]: # train, validation, test; not to be changed
+    "`load_splits`, where sources that are functions are read once in a process"
+    functions = tuple(SOURCES.get(part.strip().partition(':')[0]) for part in str(name).split('+'))
+    if os.path.exists(name) or not all(map(callable, functions)): return load_splits(name, text_column, held_out)
+    return dict(function_splits(str(name), text_column, held_out, functions))

@@ -18,7 +18,7 @@ from ..evaluation import Setting
 from ..experiments import Job, evaluate_job, load_inverter
 from ..metrics import per_sample_metrics
 from ..publishing import read_object
-from ..sources import load_splits
+from ..sources import read_splits
 from ..stores import write_json
 
 # %% ../../nbs/paper/15_geometry.ipynb #457ef3fb
@@ -42,7 +42,7 @@ def word_counts(texts:Iterable[str]) -> Counter:
 @functools.cache
 def training_counts(source:str) -> Counter: # source: as in `load_splits`
     "How often each word stands in a source's training texts; counted once in a process"
-    return word_counts(load_splits(source)['train'])
+    return word_counts(read_splits(source)['train'])
 
 def band_of(count:int) -> int: # 0 to BANDS-1
     return 0 if count == 0 else min(1+int(2*math.log10(count)), BANDS-1)

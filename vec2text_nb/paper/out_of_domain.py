@@ -17,7 +17,7 @@ from pathlib import Path
 from ..data import clean_text
 from ..evaluation import Setting
 from ..experiments import Job
-from ..sources import load_splits, load_texts, register
+from ..sources import load_texts, read_splits, register
 
 # %% ../../nbs/paper/11_out_of_domain.ipynb #4facaffa
 def sentences(text:str) -> list[str]:
@@ -67,7 +67,7 @@ def shuffled(text:str) -> str:
 
 def word_salads() -> list[str]:
     "The texts of WordNet's test split with their words in random order. Raises `FileNotFoundError` without WordNet."
-    return [salad for text in comparable(load_splits('wordnet')['test']) if (salad := shuffled(text)) != text]
+    return [salad for text in comparable(read_splits('wordnet')['test']) if (salad := shuffled(text)) != text]
 
 def random_strings(n:int=2000) -> list[str]: # n: how many
     "Two to six groups of three to five random letters and digits"
