@@ -144,9 +144,9 @@ def test_weights_are_read_when_decoding_starts():
 
 
 def test_float32_changes_an_order_at_most():
-    "Of the rows of every third case, nearly all are equal in float32 too; where they are not, the two best texts score alike"
+    "Of all rows of the 200 cases, nearly all are equal in float32 too; where they are not, the two best texts score alike"
     rows = []
-    for number in range(0, CASES, 3):
+    for number in range(CASES):
         t5, hidden, mask, length, beams = random_case(number, torch.float32)
         rows += zip(*[beam_search(t5, hidden, mask, length, beams, decoder=d) for d in (FastDecoder, CachedDecoder)])
     assert sum(fast == slow for fast, slow in rows) / len(rows) > .98
