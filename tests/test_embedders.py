@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pipelines import D, N, P, T, pipeline
 from safetensors.torch import load_file, save_file
 
 from vec2text_nb import embedders as E
 from vec2text_nb.embedders import load_embedder
 
-T, P, D, N = ("Transformer", ""), ("Pooling", "1_Pooling"), ("Dense", "2_Dense"), ("Normalize", "3_Normalize")
 PROMPT = {"prompts": {"q": "query: "}, "default_prompt_name": "q"}
 GOLDEN = Path(__file__).parent/"fixtures"/"golden"
 pytestmark = pytest.mark.skipif(E.packaged_minilm() is None, reason="needs the extra [minilm]")
@@ -45,20 +45,6 @@ def varied(n=200):
     rng = np.random.default_rng(0)
     words = "the a cat of Paris river 1984 isn't naïve Ωmega 東京 🙂 [MASK] e-mail@x.org\t\n  don't ... ZEBRA".split(" ")
     return ["", " ", "...", "\n\n", "a"] + [" ".join(rng.choice(words, rng.integers(1, 8))) for _ in range(n - 5)]
-
-
-def pipeline(folder, source, modules, **files):
-    "Write a sentence-transformers folder around an encoder: modules are (type, path), files are path__to = content"
-    folder.mkdir()
-    at = folder/dict(modules)["Transformer"]
-    shutil.copytree(source, at, dirs_exist_ok=True)
-    listed = [{"idx": i, "name": str(i), "path": p, "type": f"sentence_transformers.models.{k}"} for i, (k, p) in enumerate(modules)]
-    (folder/"modules.json").write_text(json.dumps(listed))
-    for path, content in files.items():
-        path = folder/path.replace("__", "/")
-        path.parent.mkdir(exist_ok=True)
-        path.with_suffix(".json").write_text(json.dumps(content))
-    return folder
 
 
 def reference(folder, texts):

@@ -12,6 +12,7 @@ import pytest
 import torch
 from datasets import Dataset
 from huggingface_hub.errors import LocalEntryNotFoundError
+from pipelines import N, P, T, pipeline
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
@@ -60,27 +61,17 @@ def make_gpt2(folder: Path) -> None:
     GPT2LMHeadModel(GPT2Config(**sizes, bos_token_id=end, eos_token_id=end)).save_pretrained(folder)
 
 
-def add_modules(folder: Path) -> None:
-    "Make the embedder a whole pipeline of sentence-transformers"
-    kinds = {"Transformer": "", "Pooling": "1_Pooling", "Normalize": "2_Normalize"}
-    types = {f"sentence_transformers.models.{kind}": path for kind, path in kinds.items()}
-    modules = [{"idx": i, "name": str(i), "path": path, "type": kind} for i, (kind, path) in enumerate(types.items())]
-    (folder/"modules.json").write_text(json.dumps(modules))
-    (folder/"1_Pooling").mkdir()
-    (folder/"1_Pooling"/"config.json").write_text(json.dumps({"pooling_mode_mean_tokens": True}))
-
-
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
     "Answers under the published names; the configs name t5-base, as the published ones do. Returns what was asked for."
     asked = []
     make_gpt2(tmp_path/"hub"/"gpt2")
-    for name in set(HUB.values()):
+    pipeline(tmp_path/"hub"/"embedder", GOLDEN/"embedder", [T, P, N], **{"1_Pooling__config": {"pooling_mode_mean_tokens": True}})
+    for name in {*HUB.values()} - {"embedder"}:
         shutil.copytree(GOLDEN/name, tmp_path/"hub"/name)
         config = json.loads((GOLDEN/name/"config.json").read_text())
         if name in ("inverter", "corrector"): config["model_name_or_path"] = "t5-base"
         (tmp_path/"hub"/name/"config.json").write_text(json.dumps(config))
-    add_modules(tmp_path/"hub"/"embedder")
 
     def snapshot_download(repo_id, **kwargs):
         asked.append(repo_id)
@@ -127,6 +118,12 @@ def test_a_stopped_run_goes_on(hub, tmp_path):
     run_job(replace(JOB, settings=("1", "3")), tmp_path/"results", "second")
     runs = json.loads(path.read_text())["runs"]
     assert [run["setting"] for run in runs] == ["1 step", "3 steps"] and runs[0]["loss"] == 42.
+
+
+def test_the_smoke_size(hub, tmp_path):
+    found = json.loads(run_job(shrink(PAPER[0]), tmp_path, "smoke").read_text())
+    assert [run["setting"] for run in found["runs"]] == ["1 step", "2 steps", "2 steps, beam 2"]
+    assert {run["n"] for run in found["runs"]} == {4}
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS)

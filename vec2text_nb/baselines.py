@@ -111,8 +111,8 @@ def gpt2_architecture(
 ) -> dict:
     "The keys of `config` that define a GPT-2's architecture. Raises `ValueError` if it is not a GPT-2's."
     if config.get('model_type') != 'gpt2': raise ValueError(f"The backbone must be a GPT-2; this config has model_type={config.get('model_type')!r}.")
-    ids = dict(bos_token_id=0, eos_token_id=1, pad_token_id=config.get('eos_token_id') or 0)
-    return {'model_type':'gpt2', **ids, **{k: config[k] for k in GPT2_KEYS if config.get(k) is not None}}
+    res = {'model_type':'gpt2', 'bos_token_id':0, 'eos_token_id':1, **{k: config[k] for k in GPT2_KEYS if config.get(k) is not None}}
+    return {'pad_token_id': res['eos_token_id'] if res['eos_token_id'] == res['bos_token_id'] else 0, **res}
 
 # %% ../nbs/04b_baselines.ipynb #f6ec285f
 def shift_right(
