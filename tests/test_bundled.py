@@ -83,6 +83,16 @@ def test_texts_come_again(name, corrector):
         assert sum(a == b for a, b in zip(texts, run["texts"])) >= 7, (run["setting"], texts)
 
 
+def test_the_curves_are_of_these_models(corrector):
+    from vec2text_nb.pretrained import model_digest
+    curves = json.loads((ROOT/"results"/"training"/"bundled.json").read_text(encoding="utf-8"))
+    assert {"command", "date", "n", "seed", "machine", "data"} <= curves.keys() and curves["model_digest"] == model_digest(corrector)
+    facts = json.loads((FOLDER/"training.json").read_text(encoding="utf-8"))
+    for part, short in (("hypothesizer", "hyp"), ("corrector", "corr")):
+        step, loss = curves[part]["losses"][-1]
+        assert (step, round(loss, 3)) == (facts[f"{short}_steps"], facts[f"{short}_loss"])
+
+
 @by_set
 def test_steps_and_beams_help(name):
     "On the same texts more steps never end farther away, and the hardest search is better than the hypothesizer"
@@ -90,7 +100,7 @@ def test_steps_and_beams_help(name):
     def means(metric, runs=runs): return [run["scores"][metric]["mean"] for run in runs]
     greedy = means("cos_sim", [run for run in runs if not run["sequence_beam_width"]])
     assert greedy == sorted(greedy)
-    for metric in ("token_f1", "cos_sim"): assert means(metric)[0] < means(metric)[-1] == max(means(metric))
+    for metric in ("token_f1", "cos_sim"): assert means(metric)[0] < means(metric)[-1]
 
 
 def test_the_card_is_written_from_the_results():

@@ -194,7 +194,7 @@ def test_files_of_other_runs_are_refused(run, tmp_path):
     part = out.with_name("t.jsonl.partial")
     assert run(*argv, "--out", out)[0] == 0
     whole = out.read_bytes()
-    others = [["--steps", "1"], ["--max_length", "5"], ["--last"]]
+    others = [["--steps", "1"], ["--max_length", "5"], ["--no_repeat_ngram_size", "2"], ["--last"]]
     for more in others:
         for file in (out, part):
             file.write_bytes(whole)
@@ -333,7 +333,8 @@ def test_bad_files_are_one_line(run, tmp_path):
     ([], "no text given"), (["a.npy", "b.npy"], "give one file"), (["text", "v.parquet"], "give one file"),
     (["text", "--steps", "-1"], "num_steps"),
     (["text", "--beam", "-1", "--steps", "1"], "sequence_beam_width"), (["text", "--batch_size", "0"], "batch_size"),
-    (["text", "--max_length", "1"], "max_length"), (["text", "--device", "abacus"], "--device abacus cannot be used"),
+    (["text", "--max_length", "1"], "max_length"), (["text", "--no_repeat_ngram_size", "-1"], "no_repeat_ngram_size"),
+    (["text", "--device", "abacus"], "--device abacus cannot be used"),
     (["text", "--model", "word2vec"], "Known names: all-MiniLM-L6-v2"), (["text", "--embedder", "all-MiniLM-L6-v2"], "384"),
     (["half \udce9 text"], "half a surrogate pair")])
 def test_bad_options_are_one_line(run, argv, message, tmp_path):

@@ -6,6 +6,7 @@ everywhere.
 
 The models of the 200 cases are float64, so that rounding decides nothing: a random model writes many texts whose scores
 differ in the eighth digit only. In float32 such texts may change places; how often is a test of its own."""
+import itertools
 import random
 
 import pytest
@@ -53,9 +54,9 @@ def random_case(number, dtype=torch.float64):
 
 
 @torch.no_grad()
-def generated(t5, hidden, mask, length, beams):
+def generated(t5, hidden, mask, length, beams, size=0):
     config = GenerationConfig(max_length=length, num_beams=beams, num_return_sequences=beams, decoder_start_token_id=0, pad_token_id=0,
-                              eos_token_id=1, use_cache=False)
+                              eos_token_id=1, use_cache=False, no_repeat_ngram_size=size)
     rows = t5.generate(encoder_outputs=BaseModelOutput(hidden), attention_mask=mask, generation_config=config).tolist()
     rows = [tidy(row) for row in rows]
     return [rows[i:i+beams] for i in range(0, len(rows), beams)]
@@ -88,9 +89,22 @@ def test_random_case(number):
         torch.testing.assert_close(ours, its, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("number", range(0, CASES, 6))
+def test_no_run_of_tokens_comes_twice(number):
+    t5, hidden, mask, length, beams = random_case(number)
+    for size in (1, 2, 3):
+        answers = beam_search(t5, hidden, mask, length, beams, no_repeat_ngram_size=size)
+        assert answers == beam_search(t5, hidden, mask, length, beams, decoder=CachedDecoder, no_repeat_ngram_size=size)
+        drawn = sample(t5, hidden, mask, length, [*range(len(hidden))], num=2, no_repeat_ngram_size=size)
+        for text in itertools.chain(*answers, *drawn):
+            runs = [text[i:i+size] for i in range(len(text)-size+1)]
+            assert len(runs) == len(set(runs))
+        if beams == 1: assert answers == generated(t5, hidden, mask, length, beams, size)
+
+
 def test_the_cases_are_worth_comparing():
     "Texts differ and end at many places, all kinds of models occur, and many cases are compared with `generate`"
-    kinds, texts, lengths, by_generate, tied = set(), set(), set(), 0, 0
+    kinds, texts, lengths, by_generate, tied, loops = set(), set(), set(), 0, 0, 0
     for number in range(0, CASES, 5):
         t5, hidden, mask, length, beams = random_case(number)
         answers = beam_search(t5, hidden, mask, length, beams)
@@ -99,7 +113,8 @@ def test_the_cases_are_worth_comparing():
         lengths |= {len(text) for row in answers for text in row if text[-1] == 1}
         by_generate += comparable(number, answers)
         tied += number % 10 == 0
-    assert len(kinds) == 12 and len(texts) > 800 and len(lengths) > 15 and by_generate >= 10 and tied >= 5
+        loops += any(text[i:i+2] == text[i+2:i+4] for row in answers for text in row for i in range(len(text)-3))
+    assert len(kinds) == 12 and len(texts) > 800 and len(lengths) > 15 and by_generate >= 10 and tied >= 5 and loops >= 10
 
 
 @pytest.mark.parametrize("number", range(0, CASES, 20))

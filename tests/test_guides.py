@@ -1,56 +1,29 @@
 "The commands that the guides give are run, or where they need GPUs and the hub, parsed."
 import json
-import os
 import re
 import shlex
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from project import ROOT, notebooks, parsed
+from project import ROOT, notebooks
+
+sys.path.insert(0, str(ROOT/"tools"))
+from time_guide import laptop_script, page, run
 
 from vec2text_nb.cli import eval_parser, invert_parser
 from vec2text_nb.run import parse_flags
 
-SHELL = re.compile(r"^```sh\n(.*?)^```$", re.M | re.S)
 COMMAND = re.compile(r"`?\b(v2t-invert|v2t-eval|v2t-train|torchrun --nproc_per_node \d -m vec2text_nb\.run) ([^`\n#]*)")
-
-
-def page(name: str) -> str:
-    "The prose of a notebook"
-    return "\n\n".join("".join(c["source"]) for c in parsed(notebooks()[name])["cells"] if c["cell_type"] == "markdown")
-
-
-def sections(name: str) -> dict[str, str]:
-    "The parts of a page by their headings of the second level"
-    parts = re.split(r"^## (.+)$", page(name), flags=re.M)
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
-
-
-def blocks(text: str) -> list[str]: return SHELL.findall(text)
-
-
-def smaller(block: str, **values) -> str:
-    "The assignments of a block with other values"
-    for name, value in values.items():
-        block, n = re.subn(rf"^{name}=\S+", f"{name}={value}", block, flags=re.M)
-        assert n == 1, f"{name} is not set once in:\n{block}"
-    return block
 
 
 def test_a_newcomer_trains_an_inverter_with_the_commands_of_the_page(tmp_path):
     "As they stand in the page, with other numbers in the first block"
-    first, *others = blocks(sections("guides/train_an_inverter.ipynb")["On a laptop"])
-    script = "\n".join(["set -eu", smaller(first, RUN="mine", N=100, STEPS=2), *others])
-    env = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
-    run = subprocess.run(["sh", "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True)
-    assert run.returncode == 0, run.stdout + run.stderr
+    printed = run(laptop_script(RUN="mine", N=100, STEPS=2), tmp_path)
     scores = json.loads((tmp_path/"mine"/"scores.json").read_text())
     settings = [r["setting"] for r in scores["runs"]]
-    assert settings == ["hypothesizer alone", "5 steps", "5 steps, beam 4"] and all(f"| {s} |" in run.stdout for s in settings)
+    assert settings == ["hypothesizer alone", "5 steps", "5 steps, beam 4"] and all(f"| {s} |" in printed for s in settings)
     assert json.loads((tmp_path/"mine"/"corrector"/"run.json").read_text())["max_steps"] == 2
-    assert "(1 inverted)" in run.stdout and [p.name for p in tmp_path.iterdir()] == ["mine"]
+    assert "(1 inverted)" in printed and [p.name for p in tmp_path.iterdir()] == ["mine"]
 
 
 def commands(text: str) -> list[tuple[str, list[str]]]:

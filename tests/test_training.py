@@ -410,7 +410,8 @@ def test_parts_that_are_missing(place, hypothesizer, tmp_path, capsys):
 
 @pytest.mark.parametrize("flags", [
     "--no_such_flag 1", "--max_seq_len 16", "--experiment corrector", "--embedder_no_grad False", "--freeze_strategy all",
-    "--mock_embedder True", "--learning_rate fast", "--embeddings_path own.npy --use_less_data 5"])
+    "--mock_embedder True", "--learning_rate fast", "--embeddings_path own.npy --use_less_data 5",
+    "--no_repeat_ngram_size -1", "--no_repeat_ngram_size 2 --experiment corrector --corrector_model_alias all-MiniLM-L6-v2"])
 def test_bad_flags_are_refused(capsys, tmp_path, monkeypatch, flags):
     monkeypatch.chdir(tmp_path)
     refused(capsys, flags.split(), flags.split()[0])
@@ -591,6 +592,37 @@ def test_own_vectors_train(place, tmp_path, kind):
         pairs = x.pairs(role)
         assert np.array_equal(pairs.embeddings[np.arange(len(pairs))], own[[SENTENCES.index(text) for text in pairs.texts]])
     assert 0 < silent(argv)["eval_texts_loss"] < 20 and not (tmp_path/"cache").exists()
+
+
+def test_a_trained_model_is_the_start_of_the_next(place, hypothesizer, corrector, tmp_path, capsys):
+    few = dict(use_less_data=48, max_eval_samples=4)
+    for first, flags in ((hypothesizer, {}), (hypothesizer, dict(model_name_or_path=hypothesizer)), (corrector, second(place))):
+        model = trainer_for(command(place, tmp_path/"next", **few, **flags, init_from_model=first)).model
+        own, theirs = model.state_dict(), load_file(first/"model.safetensors")
+        assert theirs and all(torch.equal(own[k], theirs[k]) for k in theirs)
+    other = dict(init_from_model=hypothesizer, **few)
+    make_backbone(tmp_path/"t5", SENTENCES[:9], vocab_size=90, d_model=32, d_ff=64, num_heads=2)
+    refused(capsys, command(place, tmp_path/"1", **other, num_repeat_tokens=3), "--init_from_model", "sizes")
+    refused(capsys, command(place, tmp_path/"2", **other | dict(model_name_or_path=tmp_path/"t5")), "another tokenizer")
+    refused(capsys, command(place, tmp_path/"3", **other, init_from_probe=True), "--init_from_probe", "at most one")
+    refused(capsys, command(place, tmp_path/"4", **other | dict(init_from_model=corrector)), "no checkpoint of InversionModel")
+
+
+def test_a_corrector_decodes_as_its_hypothesizer(place, hypothesizer, tmp_path):
+    assert trainer_for(short(place, tmp_path/"1", no_repeat_ngram_size=3)).model.config.no_repeat_ngram_size == 3
+    shutil.copytree(hypothesizer, tmp_path/"without")
+    config = json.loads((hypothesizer/"config.json").read_text())
+    (tmp_path/"without"/"config.json").write_text(json.dumps(config | dict(no_repeat_ngram_size=1)))
+
+    def hypotheses(name, source):
+        few = dict(use_less_data=48, max_eval_samples=4)
+        trainer = trainer_for(command(place, tmp_path/name, **second(place) | dict(corrector_model_alias=source), **few))
+        return trainer, [[i for i in row if i] for row in trainer.train_dataset.hypothesis_ids[np.arange(48)].tolist()]
+    with_loops, without = hypotheses("2", hypothesizer), hypotheses("3", tmp_path/"without")
+    assert [t.model.config.no_repeat_ngram_size for t, _ in (with_loops, without)] == [0, 1]
+    assert without[0].corrector.no_repeat_ngram_size == 1
+    twice = [sum(len(row) > len({*row}) for row in rows) for _, rows in (with_loops, without)]   # every sentence has "the" twice
+    assert twice[0] > 40 and twice[1] == 0
 
 
 def test_a_corrector_without_feedback(place, hypothesizer, tmp_path):

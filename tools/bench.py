@@ -107,10 +107,10 @@ def generated(model, inputs, length, beams, decoder):
     from transformers.modeling_outputs import BaseModelOutput
     with torch.no_grad():
         hidden, mask = model.encode(*inputs)
-        t5, n = model.encoder_decoder, max(1, beams)
-        if decoder == 'slow': return beam_search(t5, hidden, mask, length, n, decoder=CachedDecoder)
+        t5, n, size = model.encoder_decoder, max(1, beams), model.config.no_repeat_ngram_size
+        if decoder == 'slow': return beam_search(t5, hidden, mask, length, n, CachedDecoder, size)
         config = GenerationConfig(max_length=length, num_beams=n, num_return_sequences=n, decoder_start_token_id=0,
-                                  pad_token_id=0, eos_token_id=1)
+                                  pad_token_id=0, eos_token_id=1, no_repeat_ngram_size=size)
         rows = t5.generate(encoder_outputs=BaseModelOutput(hidden), attention_mask=mask, generation_config=config)
         rows = [tidy(row) for row in rows.tolist()]
     return [rows[i:i+n] for i in range(0, len(rows), n)]

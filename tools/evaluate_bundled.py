@@ -62,6 +62,7 @@ the published vec2text layout, half precision. They make the method visible with
 - **Training**: {made_by}.
   Seed {seed}, AdamW, batch {batch_size}; the hypothesizer {hyp_steps} steps to a loss of {hyp_loss}, the corrector {corr_steps} steps
   on {corr_texts} greedy hypotheses to {corr_loss} (training losses of the last 100 steps).
+- **Decoding**: no {ngram} tokens come twice in a text (`no_repeat_ngram_size` in the config, which `invert` can overrule).
 - **Files**: {size:.0f} MB; model digest `{digest}`.
 
 ```sh
@@ -104,7 +105,8 @@ def card():
     sources = [f"- `results/bundled/{name}.json`: {r['data']}; `{r['command']}`, {r['date']}, {r['machine']}." for name, r in found.items()]
     facts = json.loads((folder/'training.json').read_text())
     return CARD_TEXT.format(**facts | dict(
-        models=models, longest=longest, size=size, digest=digests.pop(), commands='\n'.join(facts['commands']), sources='\n'.join(sources),
+        models=models, longest=longest, ngram=config['no_repeat_ngram_size'], size=size, digest=digests.pop(),
+        commands='\n'.join(facts['commands']), sources='\n'.join(sources),
         table=results_table({TITLES[name]: results(name) for name in TITLES})))
 
 

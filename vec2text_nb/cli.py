@@ -101,6 +101,7 @@ def invert_parser() -> argparse.ArgumentParser:
     p.add_argument('--steps', type=int, default=5, metavar='N', help='correction steps; 0: the first guess alone (default: %(default)s)')
     p.add_argument('--beam', type=int, default=4, metavar='W', help='hypotheses kept at each step; 0: a plain chain (default: %(default)s)')
     p.add_argument('--max_length', type=int, metavar='L', help='longest text in tokens, the start token counted (default: what the model was trained for)')
+    p.add_argument('--no_repeat_ngram_size', type=int, metavar='N', help='no run of N tokens comes twice in a text; 0: any may (default: as the model says)')
     p.add_argument('--last', action='store_true', help='answer with the last text of the search, not with the closest one seen')
     p.add_argument('--out', metavar='FILE', help='.jsonl or .parquet file to write, or to go on with')
     p.add_argument('--overwrite', action='store_true', help='replace an --out file of another run')
@@ -152,7 +153,8 @@ def inverted(
         if (i-start) % chunk: continue
         part = given[i:i+chunk]
         vectors = embed_strings(part, corrector, a.max_length) if texts else part
-        found = corrector.invert(vectors, a.steps, a.beam, batch_size=a.batch_size, max_length=a.max_length, keep_best=not a.last, progress=False if a.out else None)
+        found = corrector.invert(vectors, a.steps, a.beam, batch_size=a.batch_size, max_length=a.max_length, no_repeat_ngram_size=a.no_repeat_ngram_size,
+                                 keep_best=not a.last, progress=False if a.out else None)
         yield [dict(row=i+k, **(dict(given=part[k]) if texts else {}), recovered=text, cosine=round(cosine, 4)) for k,(text,cosine) in enumerate(zip(found.texts, found.cosines))]
 
 # %% ../nbs/09_cli.ipynb #65839f7a
@@ -168,7 +170,7 @@ def invert_key(a:argparse.Namespace, given, corrector) -> dict:
     from vec2text_nb.pretrained import model_digest
     from vec2text_nb.stores import array_digest, data_digest
     return dict(given=data_digest(given) if isinstance(given, list) else array_digest(given), model=model_digest(corrector), embedder=corrector.embedder.digest,
-                steps=a.steps, beam=a.beam, max_length=a.max_length or corrector.max_length, last=a.last)
+                steps=a.steps, beam=a.beam, max_length=a.max_length or corrector.max_length, no_repeat_ngram_size=a.no_repeat_ngram_size, last=a.last)
 
 # %% ../nbs/09_cli.ipynb #745a3cac
 def fill_out(a:argparse.Namespace, out, given, corrector) -> None: # out: a `RowFile`
@@ -189,7 +191,7 @@ def run_invert(
     if out and (file := input_file(a.given)) and out.path.resolve() == file.resolve(): raise ValueError(f'--out {a.out} is the input itself: choose another file.')
     corrector = read_models(a)
     from vec2text_nb.inversion import check_embeddings, check_options
-    check_options(a.steps, a.beam, a.batch_size, a.max_length, corrector)
+    check_options(a.steps, a.beam, a.batch_size, a.max_length, a.no_repeat_ngram_size, corrector)
     if not isinstance(given, list): check_embeddings(given[:1], corrector.dim, corrector.embedder_name)
     if out: return fill_out(a, out, given, corrector)
     for rows in inverted(a, given, corrector):

@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['tidy', 'CachedDecoder', 'product', 'LayerWeights', 'read_layer', 'DecoderWeights', 'norm', 'self_attention',
-           'cross_attention', 'FastDecoder', 'greedy', 'nucleus', 'sample', 'Finished', 'BeamRow', 'extend', 'close',
-           'beam_search', 'source_bytes']
+           'cross_attention', 'FastDecoder', 'repeating', 'forbid', 'greedy', 'nucleus', 'sample', 'Finished',
+           'BeamRow', 'extend', 'close', 'beam_search', 'source_bytes']
 
 # %% ../nbs/05_decoding.ipynb #8b335e33
 import copy, math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -176,6 +176,25 @@ class FastDecoder:
         self.cross = [kv[:, sources] for kv in self.cross]
         if self.cross_bias is not None: self.cross_bias = self.cross_bias[sources]
 
+# %% ../nbs/05_decoding.ipynb #33279937
+def repeating(
+    text:Sequence[int], # token ids
+    size:int # 1 or more
+) -> list[int]: # token ids
+    "The tokens that would end a run of `size` tokens that `text` holds already"
+    ends = range(size-1, len(text))
+    return [text[i] for i in ends if text[i-size+1:i] == text[len(text)-size+1:]]
+
+def forbid(
+    scores:Tensor, # (N, V), changed in place
+    texts:Sequence[Sequence[int]], # N
+    size:int # 0: forbid nothing
+) -> Tensor: # (N, V)
+    "Scores of -inf for the tokens that are `repeating`"
+    found = [(row, token) for row,text in enumerate(texts) for token in repeating(text, size)] if size else []
+    if found: scores[torch.tensor(found, device=scores.device).unbind(1)] = -math.inf
+    return scores
+
 # %% ../nbs/05_decoding.ipynb #8e22d6a8
 @torch.no_grad()
 def greedy(
@@ -185,7 +204,8 @@ def greedy(
     max_length:int, # longest text in tokens, the start token counted
     choose:Callable[[Tensor, Tensor], Tensor]=lambda logits, rows: logits, # logits (N, V) and row numbers (N,) -> scores (N, V)
     num:int=1, # texts per source, N = B*num
-    decoder:type=FastDecoder # or `CachedDecoder`
+    decoder:type=FastDecoder, # or `CachedDecoder`
+    no_repeat_ngram_size:int=0 # no run of so many tokens comes twice in a text; 0: any may
 ) -> list[tuple[int, ...]]:
     "The likeliest next token, again and again: the ids of `num` texts per source"
     if not len(hidden): return []
@@ -193,7 +213,8 @@ def greedy(
     rows, texts = torch.arange(len(hidden)*num), [[c.decoder_start_token_id] for _ in range(len(hidden)*num)]
     tokens, open_ = torch.full((len(rows),), c.decoder_start_token_id, device=hidden.device), torch.ones(len(rows), dtype=torch.bool, device=hidden.device)
     for _ in range(max_length-1):
-        tokens = choose(step.logits(tokens), rows).argmax(-1)
+        logits = forbid(step.logits(tokens), [texts[row] for row in rows.tolist()], no_repeat_ngram_size)
+        tokens = choose(logits, rows).argmax(-1)
         for row,token in zip(rows.tolist(), tokens.tolist()): texts[row].append(token)
         open_ &= tokens != c.eos_token_id
         going = open_.view(-1, num).any(1).repeat_interleave(num).nonzero()[:,0]
@@ -220,7 +241,7 @@ def sample(
     num:int=1, # texts per row
     temperature:float=1., # over 0; small: nearly greedy
     top_p:float=1., # nucleus
-    decoder:type=FastDecoder # or `CachedDecoder`
+    decoder:type=FastDecoder, no_repeat_ngram_size:int=0 # as in `greedy`
 ) -> list[list[tuple[int, ...]]]:
     "For each row `num` texts drawn from the model, as ids; the same whatever else is in the batch"
     if temperature <= 0 or not 0 < top_p <= 1: raise ValueError(f'Sampling needs temperature > 0 and 0 < top_p <= 1; got {temperature} and {top_p}.')
@@ -229,7 +250,7 @@ def sample(
         logp = (logits/temperature).log_softmax(-1)
         u = torch.stack([torch.rand(logp.shape[1], generator=generators[row]) for row in rows.tolist()]).clamp(1e-20).to(logp.device)
         return (nucleus(logp, top_p) if top_p < 1 else logp) - (-u.log()).log()
-    texts = greedy(t5, hidden, mask, max_length, perturbed, num, decoder)
+    texts = greedy(t5, hidden, mask, max_length, perturbed, num, decoder, no_repeat_ngram_size)
     return [texts[i:i+num] for i in range(0, len(texts), num)]
 
 # %% ../nbs/05_decoding.ipynb #9aece5bc
@@ -286,16 +307,18 @@ def close(
 def beam_search(
     t5:T5ForConditionalGeneration|DecoderWeights, hidden:Tensor, mask:Tensor, max_length:int, # as in `greedy`
     num_beams:int=1, # n, texts per row; 1: greedy
-    decoder:type=FastDecoder # or `CachedDecoder`
+    decoder:type=FastDecoder, no_repeat_ngram_size:int=0 # as in `greedy`
 ) -> list[list[tuple[int, ...]]]:
     "Token-level beam search: for each row the `num_beams` best texts found, as ids, best first (mean log probability per token)"
-    if num_beams == 1 or not len(hidden): return [[text] for text in greedy(t5, hidden, mask, max_length, decoder=decoder)]
+    if num_beams == 1 or not len(hidden):
+        return [[text] for text in greedy(t5, hidden, mask, max_length, decoder=decoder, no_repeat_ngram_size=no_repeat_ngram_size)]
     c, n, step = t5.config, num_beams, decoder(t5, hidden, mask, num_beams, max_length)
     beams = live = [BeamRow(c.decoder_start_token_id, n) for _ in hidden]
     tokens = torch.full((len(beams)*n,), c.decoder_start_token_id, device=hidden.device)
     totals = torch.tensor([[0.] + [-1e9]*(n-1)]*len(beams), device=hidden.device)       # at first all texts of a beam are the same: one counts
     for _ in range(max_length-1):
-        logp = step.logits(tokens).log_softmax(-1).view(len(live), n, -1).add_(totals[:,:,None])
+        logp = forbid(step.logits(tokens).log_softmax(-1), [text for row in live for text in row.texts], no_repeat_ngram_size)
+        logp = logp.view(len(live), n, -1).add_(totals[:,:,None])
         best, where = logp.flatten(1).topk(2*n)
         new = [extend(row, [(b, w//logp.shape[2], w%logp.shape[2]) for b,w in zip(bs, ws)], c.eos_token_id) for row,bs,ws in zip(live, best.tolist(), where.tolist())]
         going = [i for i,row in enumerate(live) if not row.done]

@@ -71,7 +71,7 @@ class Setting:
     num_steps:int = 0 # correction steps
     sequence_beam_width:int = 0
     n:int|None = None # on how many of the texts, the first ones; None: all
-    options:dict = field(default_factory=dict) # keep_best, max_length, initial (a text), sampling (the fields of `Sampling`)
+    options:dict = field(default_factory=dict) # keep_best, max_length, no_repeat_ngram_size, initial (a text), sampling (the fields of `Sampling`)
     name:str = '' # empty: from the other fields
 
     def __post_init__(self):
@@ -197,7 +197,7 @@ def is_run_of(run:dict, setting:Setting) -> bool:
 def complete(setting:str|Setting, corrector:Corrector, n:int) -> Setting: # n: texts that there are
     "The setting with its number of texts. Raises `ValueError` or `TypeError` if it cannot be run."
     s = parse_setting(setting) if isinstance(setting, str) else setting
-    check_options(s.num_steps, s.sequence_beam_width, None, s.options.get('max_length'), corrector)
+    check_options(s.num_steps, s.sequence_beam_width, None, s.options.get('max_length'), s.options.get('no_repeat_ngram_size'), corrector)
     return Setting(s.num_steps, s.sequence_beam_width, min(s.n or n, n), s.options, s.name)
 
 # %% ../nbs/08c_evaluation.ipynb #4ef286a3

@@ -72,6 +72,7 @@ class OneShot(Corrector):
         model = self.inversion_model
         if hasattr(model, 'generate_ids'): return model.generate_ids(e, self.max_length, num_beams, **options)
         with torch.no_grad(): hidden, mask = model.encode(e)
+        options = dict(no_repeat_ngram_size=self.no_repeat_ngram_size) | options
         return [rows[0] for rows in beam_search(DecoderWeights(model.encoder_decoder), hidden, mask, self.max_length, num_beams, **options)]
 
     def invert(self, embeddings, num_steps:int=0, sequence_beam_width:int=0, *, batch_size:int|None=None, progress=None, **options) -> Inversion: # as in `Corrector.invert`

@@ -38,6 +38,7 @@ class InversionConfig(PretrainedConfig):
     num_repeat_tokens: int = 16                      # R
     max_seq_length: int = 128                        # longest text in tokens, the start token counted
     corrector_ignore_hypothesis_embedding: bool = False # the "no feedback" ablation of paper section 6
+    no_repeat_ngram_size: int = 0                    # no run of so many tokens comes twice in a text that is written; 0: any may
 
 # %% ../nbs/03_hypothesizer.ipynb #371c9b3f
 T5_KEYS = ('vocab_size', 'd_model', 'd_kv', 'd_ff', 'num_layers', 'num_decoder_layers', 'num_heads', 'relative_attention_num_buckets',

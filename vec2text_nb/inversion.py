@@ -231,6 +231,9 @@ class Corrector:
     def max_length(self): return (self.corrector_model or self.inversion_model).config.max_seq_length
 
     @property
+    def no_repeat_ngram_size(self): return (self.corrector_model or self.inversion_model).config.no_repeat_ngram_size
+
+    @property
     def embedder_name(self): return self.inversion_model.config.embedder_model_api or self.inversion_model.config.embedder_model_name
 
     def to(self, device): # moves the models and the embedder; returns self
@@ -264,11 +267,12 @@ def decode_rows(
     weights:DecoderWeights, # of the T5
     hidden:Tensor, mask:Tensor, # its encoder's states
     max_length:int, num:int, # as in `propose`
-    sampling:Sampling|None=None, seeds:list[int]|None=None
+    sampling:Sampling|None=None, seeds:list[int]|None=None,
+    no_repeat_ngram_size:int=0 # as in `greedy`
 ) -> list[list[tuple[int, ...]]]:
     "`num` texts for each source, as ids"
-    if sampling is None: return beam_search(weights, hidden, mask, max_length, num)
-    return sample(weights, hidden, mask, max_length, seeds, num, sampling.temperature, sampling.top_p)
+    if sampling is None: return beam_search(weights, hidden, mask, max_length, num, no_repeat_ngram_size=no_repeat_ngram_size)
+    return sample(weights, hidden, mask, max_length, seeds, num, sampling.temperature, sampling.top_p, no_repeat_ngram_size=no_repeat_ngram_size)
 
 # %% ../nbs/06_inversion.ipynb #ee7ca702
 def with_known_targets(
@@ -295,17 +299,19 @@ def propose(
     max_length:int, # of a proposal, in tokens
     batch_size:int, # rows that run through the model together
     sampling:Sampling|None=None, seeds:list[int]|None=None, # seeds: one a row
-    weights:DecoderWeights|None=None, first:Tensor|None=None # what is known already: the decoder's weights, T1 of the targets (N, R*H)
+    weights:DecoderWeights|None=None, first:Tensor|None=None, # what is known already: the decoder's weights, T1 of the targets (N, R*H)
+    no_repeat_ngram_size:int|None=None # as in `invert`
 ) -> list[list[tuple[int, ...]]]:
     "For each (target, hypothesis) `num` corrected texts as ids"
     model, proposals = corrector.corrector_model, []
+    size = corrector.no_repeat_ngram_size if no_repeat_ngram_size is None else no_repeat_ngram_size
     weights = weights or DecoderWeights(model.encoder_decoder)
     for i in range(0, len(hypotheses), batch_size):
         rows, part = slice(i, i+batch_size), hypotheses[i:i+batch_size]
         ids = pad_ids([h.ids for h in part], weights.config.pad_token_id).to(model.device)
         reader = model if first is None else with_known_targets(model, first[rows])
         hidden, mask = reader.encode(targets[rows], ids, torch.stack([h.embedding for h in part]))
-        proposals += decode_rows(weights, hidden, mask, max_length, num, sampling, seeds and seeds[rows])
+        proposals += decode_rows(weights, hidden, mask, max_length, num, sampling, seeds and seeds[rows], size)
     return proposals
 
 # %% ../nbs/06_inversion.ipynb #936fa478
@@ -333,13 +339,15 @@ def first_ids(
     max_length:int, # in tokens, the start token counted
     initial:list[str]|None=None, # B texts to start from instead of the hypothesizer's
     sampling:Sampling|None=None, offset:int=0, # offset: number of the first target, for the seeds
-    weights:DecoderWeights|None=None # of the hypothesizer's T5, if they are known already
+    weights:DecoderWeights|None=None, # of the hypothesizer's T5, if they are known already
+    no_repeat_ngram_size:int|None=None # as in `invert`
 ) -> list[tuple[int, ...]]:
     "The ids that each search starts from"
     if initial is None:
         seeds = sampling and [sampling.row_seed(offset+i, 0, 0) for i in range(len(targets))]
+        size = corrector.no_repeat_ngram_size if no_repeat_ngram_size is None else no_repeat_ngram_size
         weights = weights or DecoderWeights(corrector.inversion_model.encoder_decoder)
-        return [rows[0] for rows in decode_rows(weights, *corrector.inversion_model.encode(targets), max_length, 1, sampling, seeds)]
+        return [rows[0] for rows in decode_rows(weights, *corrector.inversion_model.encode(targets), max_length, 1, sampling, seeds, size)]
     c = corrector.inversion_model.encoder_decoder.config
     rows = corrector.tokenizer(list(initial), truncation=True, max_length=max_length-1)['input_ids']
     return [tidy([c.decoder_start_token_id, *row], c.pad_token_id, c.eos_token_id) for row in rows]
@@ -366,6 +374,7 @@ class Batch:
     keep_best:bool = True
     sampling:Sampling|None = None
     initial:list[str]|None = None                                                    # texts to start from, one a target
+    no_repeat_ngram_size:int|None = None                                             # None: as the checkpoint says
     started:int = 0                                                                  # targets that were started, in their order
     ticks:int = 0                                                                    # of B*(1+steps): what is done, or need not be done
     searches:dict[int, Search] = field(default_factory=dict)                         # the unfinished ones, by target
@@ -398,7 +407,7 @@ def start(batch:Batch) -> None:
     "Step 0 of the next `rows` targets: one hypothesis for each"
     new, b = range(batch.started, min(len(batch.targets), batch.started+batch.rows)), batch
     targets, initial = b.targets[new.start:new.stop], b.initial and b.initial[new.start:new.stop]
-    ids = first_ids(b.corrector, targets, b.max_length, initial, b.sampling, new.start, None if initial else b.hypothesizer_weights)
+    ids = first_ids(b.corrector, targets, b.max_length, initial, b.sampling, new.start, None if initial else b.hypothesizer_weights, b.no_repeat_ngram_size)
     model = b.corrector.corrector_model
     if b.steps: b.first.update(zip(new, model.embedding_transform_1(targets.to(model.dtype))))
     for i,h in zip(new, embed(b.corrector, [*targets], ids, b.known, b.max_length)):
@@ -419,7 +428,7 @@ def ask(
     b, which = batch, [i for i,_,_ in pairs]
     seeds = b.sampling and [b.sampling.row_seed(i, len(b.searches[i].beams), k) for i,k,_ in pairs]
     rows = propose(b.corrector, b.targets[which], [h for _,_,h in pairs], b.width, b.max_length, b.rows, b.sampling, seeds,
-                   b.corrector_weights, torch.stack([b.first[i] for i in which]))
+                   b.corrector_weights, torch.stack([b.first[i] for i in which]), b.no_repeat_ngram_size)
     targets = [b.targets[i] for i in which for _ in range(b.width)]
     flat = embed(b.corrector, targets, [ids for row in rows for ids in row], b.known, b.max_length)
     for n,(i,_,h) in enumerate(pairs): b.asked[i][h.ids] = flat[n*b.width:(n+1)*b.width]
@@ -446,9 +455,10 @@ def work(batch:Batch) -> None:
     for i in [*batch.searches]: advance(batch, i)
 
 # %% ../nbs/06_inversion.ipynb #dbb382bb
-def check_options(num_steps, width, batch_size, max_length, corrector:Corrector) -> None:
+def check_options(num_steps, width, batch_size, max_length, no_repeat_ngram_size, corrector:Corrector) -> None:
     "Raise `ValueError` or `TypeError` for options that make no sense, saying what to do"
-    for name,value,least in [('num_steps', num_steps, 0), ('sequence_beam_width', width, 0), ('batch_size', batch_size, 1), ('max_length', max_length, 2)]:
+    for name,value,least in [('num_steps', num_steps, 0), ('sequence_beam_width', width, 0), ('batch_size', batch_size, 1), ('max_length', max_length, 2),
+                             ('no_repeat_ngram_size', no_repeat_ngram_size, 0)]:
         if value is None: continue
         if not isinstance(value, int) or isinstance(value, bool): raise TypeError(f'{name} is {value!r}: expected a whole number.')
         if value < least: raise ValueError(f'{name} is {value}: expected {least} or more.')
@@ -487,6 +497,7 @@ def invert(
     *,
     batch_size:int|None=None, # at most so many (target, hypothesis) pairs in a model call; None: see `rows_at_a_time`
     max_length:int|None=None, # longest text in tokens, the start token counted; None: the checkpoint's max_seq_length
+    no_repeat_ngram_size:int|None=None, # no run of so many tokens comes twice in a text, 0: any may; None: as the checkpoint says
     keep_best:bool=True, # answer with the closest text seen; False: with the last one
     progress:bool|None=None, # a progress bar; None: for long work on a terminal
     initial:list[str]|None=None, # texts to start from, one a target
@@ -494,14 +505,14 @@ def invert(
     score:bool=True # False, without steps only: do not embed the answers; their cosines are NaN
 ) -> Inversion:
     "Texts whose embeddings come close to the targets. Raises `ValueError` or `TypeError` for targets and options that cannot be used."
-    check_options(num_steps, sequence_beam_width, batch_size, max_length, corrector)
+    check_options(num_steps, sequence_beam_width, batch_size, max_length, no_repeat_ngram_size, corrector)
     targets = check_embeddings(embeddings, corrector.dim, corrector.embedder_name).to(corrector.device)
     if isinstance(initial, str) or (initial is not None and len(initial) != len(targets)): raise ValueError(f'initial must be a list with a text for each of the {len(targets)} targets.')
     if warning := len(targets) and norm_warning(corrector.embedder or corrector.embedder_name, targets): warnings.warn(warning, stacklevel=2)
     if not (score or num_steps): corrector = Corrector(corrector.inversion_model, None, None, corrector.tokenizer)
     steps, width, length = num_steps or 0, max(1, sequence_beam_width), max_length or corrector.max_length
     rows = rows_at_a_time(corrector, width, length, batch_size)
-    batch = Batch(corrector, targets, width, steps, length, rows, keep_best, sampling, initial)
+    batch = Batch(corrector, targets, width, steps, length, rows, keep_best, sampling, initial, no_repeat_ngram_size)
     for tick in progress_bar(range(len(targets)*(steps+1)), progress, 'inverting'):
         while batch.ticks <= tick: work(batch)
     answers = [batch.answers[i] for i in range(len(targets))]

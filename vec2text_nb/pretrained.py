@@ -239,9 +239,11 @@ def save_corrector(
 
 # %% ../nbs/07_pretrained.ipynb #1cb881c5
 def model_digest(corrector:Corrector) -> str: # 16 hexadecimal digits
-    "A hash over the weights of both models"
-    models = dict(hypothesizer=corrector.inversion_model, corrector=corrector.corrector_model)
-    return digest_of({}, {f'{name}.{k}':v for name,model in models.items() if model is not None for k,v in model.state_dict().items()})[:16]
+    "A hash over the weights of both models, and over their `no_repeat_ngram_size` where it is not 0"
+    both = dict(hypothesizer=corrector.inversion_model, corrector=corrector.corrector_model)
+    models = {name:model for name,model in both.items() if model is not None}
+    sizes = {name:model.config.no_repeat_ngram_size for name,model in models.items() if model.config.no_repeat_ngram_size}
+    return digest_of(sizes, {f'{name}.{k}':v for name,model in models.items() for k,v in model.state_dict().items()})[:16]
 
 # %% ../nbs/07_pretrained.ipynb #ecead1f9
 @functools.cache
@@ -252,7 +254,7 @@ def invert_embeddings(
     corrector:Corrector|None=None, # None: the bundled model, for all-MiniLM-L6-v2
     num_steps:int|None=None, # correction steps; None or 0: the hypothesizer alone
     sequence_beam_width:int=0, # hypotheses kept at each step
-    **options # batch_size, max_length, keep_best, progress, initial, sampling: see `invert`
+    **options # batch_size, max_length, no_repeat_ngram_size, keep_best, progress, initial, sampling: see `invert`
 ) -> list[str]:
     "A text for each embedding. Raises `ValueError` or `TypeError` for what cannot be inverted, naming the rows."
     return invert(corrector or default_corrector(), embeddings, num_steps, sequence_beam_width, score=bool(num_steps), **options).texts

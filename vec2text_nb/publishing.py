@@ -249,7 +249,8 @@ def card_facts(release:Release) -> str:
     size = sum(p.numel() for model in release.models.values() for p in model.parameters())/1e6
     facts = dict(Models=' and '.join(type(model).__name__ for model in release.models.values()), Parameters=f'{size:.1f} million, {str(release.dtype).removeprefix("torch.")}',
                  T5=f"width {t5['d_model']}, {t5['num_layers']} encoder and {t5.get('num_decoder_layers') or t5['num_layers']} decoder layers, vocabulary {t5['vocab_size']:,}",
-                 Texts=f'up to {config.max_seq_length-1} tokens; each embedding is {config.num_repeat_tokens} pseudo-tokens')
+                 Texts=f'up to {config.max_seq_length-1} tokens; each embedding is {config.num_repeat_tokens} pseudo-tokens',
+                 **(dict(Decoding=f'no {config.no_repeat_ngram_size} tokens come twice in a text') if config.no_repeat_ngram_size else {}))
     return '\n'.join(f'- {k}: {v}' for k,v in {**facts, 'Model digest': f'`{release.digest}`'}.items())
 
 # %% ../nbs/07b_publishing.ipynb #ac977b2a

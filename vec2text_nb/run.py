@@ -7,8 +7,9 @@ __all__ = ['EXPERIMENTS', 'FREE', 'MODELS', 'flag', 'ModelArguments', 'DataArgum
            'installed', 'FlagError', 'near_flag', 'parse_flags', 'run_key', 'claim_folder', 'with_end', 'Experiment',
            'make_embedder', 'own_rows', 'make_splits', 'Picked', 'make_vectors', 'read_own', 'load_backbone',
            'disable_dropout', 'build_model', 'adjust', 'make_hypothesizer', 'add_hypotheses', 'set_name',
-           'make_eval_sets', 'find_probe', 'make_trainer', 'make_corrector_trainer', 'run', 'at_the_end',
-           'write_record', 'main', 'load_experiment_and_trainer_from_pretrained', 'from_values', 'hypothesizer_of']
+           'make_eval_sets', 'find_probe', 'start_from_model', 'make_trainer', 'make_corrector_trainer', 'run',
+           'at_the_end', 'write_record', 'main', 'load_experiment_and_trainer_from_pretrained', 'from_values',
+           'hypothesizer_of']
 
 # %% ../nbs/08b_run.ipynb #72271ec4
 import json, re, sys
@@ -51,12 +52,14 @@ class ModelArguments:
     use_frozen_embeddings_as_input:bool = flag(False, 'compute embeddings once and keep them on disk; else embed each batch anew')
     max_seq_length:int = flag(128, 'longest text in tokens of the T5')
     num_repeat_tokens:int = flag(16, 'pseudo-tokens an embedding becomes')
+    no_repeat_ngram_size:int = flag(0, 'when texts are written: no run of so many tokens comes twice; 0: any may; a corrector does as its hypothesizer')
     encoder_dropout_disabled:bool = flag(False, 'no dropout in the encoder')
     decoder_dropout_disabled:bool = flag(False, 'no dropout in the decoder')
     freeze_strategy:str = flag('none', 'parts of the T5 that are not trained: none, encoder, decoder, encoder_and_decoder')
     corrector_ignore_hypothesis_embedding:bool = flag(False, 'ablation: no feedback')
     init_from_probe:bool = flag(False, 'wire the hypothesizer as a linear probe of the embedder before training')
     init_from_hypothesizer:bool = flag(False, "start the corrector from the hypothesizer's weights")
+    init_from_model:str|None = flag(None, 'start from a trained model of the same kind and sizes: alias, folder or hub id')
 
 # %% ../nbs/08b_run.ipynb #5ef8a7d2
 @dataclass
@@ -117,6 +120,9 @@ def contradictions(
         f"--{' --'.join(source)}: only for --experiment corrector": bool(source) and not corrector,
         '--init_from_hypothesizer and --corrector_ignore_hypothesis_embedding: only for --experiment corrector': not corrector and (model.init_from_hypothesizer or model.corrector_ignore_hypothesis_embedding),
         '--init_from_probe: only for --experiment inversion; a corrector starts from its hypothesizer with --init_from_hypothesizer': model.init_from_probe and args.experiment != 'inversion',
+        '--init_from_model, --init_from_probe, --init_from_hypothesizer: at most one of them': bool(model.init_from_model) + model.init_from_probe + model.init_from_hypothesizer > 1,
+        '--no_repeat_ngram_size: only for --experiment inversion; a corrector does as its hypothesizer': bool(model.no_repeat_ngram_size) and args.experiment != 'inversion',
+        f'--no_repeat_ngram_size is {model.no_repeat_ngram_size}: expected 0 or more': model.no_repeat_ngram_size < 0,
         '--hypothesis_steps and --hypothesis_corrector: for --experiment corrector, and both or none': bool(args.hypothesis_steps) != bool(args.hypothesis_corrector) or bool(args.hypothesis_steps) and not corrector,
         '--embedder_no_grad False: the embedder is never trained here': not model.embedder_no_grad,
         '--mock_embedder needs embeddings that were computed before: give --use_frozen_embeddings_as_input True': args.mock_embedder and not (model.use_frozen_embeddings_as_input or model.embedder_fake_with_zeros),
@@ -295,11 +301,12 @@ def build_model(
 ):
     "The untrained model of an experiment"
     folder, (cls, part) = checkpoint_folder(model.model_name_or_path), MODELS[experiment]
-    architecture = (gpt2_architecture if experiment == 'inversion_decoder_only' else t5_architecture)(json.loads((folder/'config.json').read_text()))
+    config = json.loads((folder/'config.json').read_text())
+    architecture = (gpt2_architecture if experiment == 'inversion_decoder_only' else t5_architecture)(config.get('backbone') or config)
     torch.manual_seed(seed)
     built = cls(InversionConfig(backbone=architecture, embedder_dim=dim, **{k: getattr(model, k) for k in (
-        'model_name_or_path', 'embedder_model_name', 'embedder_model_api', 'num_repeat_tokens', 'max_seq_length', 'corrector_ignore_hypothesis_embedding')}))
-    if not model.fresh_backbone: load_backbone(getattr(built, part), folder)
+        'model_name_or_path', 'embedder_model_name', 'embedder_model_api', 'num_repeat_tokens', 'max_seq_length', 'no_repeat_ngram_size', 'corrector_ignore_hypothesis_embedding')}))
+    if not (model.fresh_backbone or model.init_from_model): load_backbone(getattr(built, part), folder)
     if experiment in ('inversion', 'corrector'): adjust(built.encoder_decoder, model)
     return built
 
@@ -350,11 +357,23 @@ def find_probe(x:Experiment, train:Pairs, vocab_size:int) -> torch.nn.Linear:
     if x.args.should_save: write_atomically(path, lambda f: torch.save(probe.state_dict(), f))
     return probe
 
+# %% ../nbs/08b_run.ipynb #9d3f52ac
+def start_from_model(
+    x:Experiment, model # model: its weights are changed in place
+) -> None:
+    "Copy the weights of the model that --init_from_model names. Raises `ValueError` if it has other sizes or another tokenizer."
+    name, here = x.model_args.init_from_model, x.model_args.model_name_or_path
+    folder = checkpoint_folder(find_checkpoint(name, 'corrector' if x.args.experiment == 'corrector' else 'hypothesizer'))
+    if load_tokenizer(folder).get_vocab() != x.tokenizer.get_vocab(): raise ValueError(f'--init_from_model {name} has another tokenizer than --model_name_or_path {here}: give the one that it was built on.')
+    try: model.load_state_dict(type(model).from_pretrained(folder).state_dict())
+    except RuntimeError as err: raise ValueError(f'--init_from_model {name} does not have the sizes that the flags ask for. {one_line(err)}') from err
+
 # %% ../nbs/08b_run.ipynb #104f12f8
 def make_trainer(x:Experiment):
     "A trainer with model and data. Raises `ValueError`, `OSError` or `RuntimeError` that says what does not fit."
     args, train, evals = x.args, x.pairs('train'), make_eval_sets(x)
     model = build_model(x.model_args, args.experiment, train.embeddings[[0]].shape[1], args.seed)
+    if x.model_args.init_from_model: start_from_model(x, model)
     if evals: args.metric_for_best_model, args.greater_is_better = f'eval_{[*evals][0]}_loss', False
     else: args.eval_strategy = 'no'
     if args.experiment == 'corrector': return make_corrector_trainer(x, model, train, evals)
@@ -366,6 +385,7 @@ def make_trainer(x:Experiment):
 def make_corrector_trainer(x:Experiment, model:CorrectorEncoderModel, train:Pairs, evals:dict[str, Pairs]) -> CorrectorTrainer:
     "The trainer of a corrector, with hypotheses; with --mock_embedder the embedder is dropped when they are written"
     hypothesizer, args = make_hypothesizer(x), x.args
+    model.config.no_repeat_ngram_size = hypothesizer.config.no_repeat_ngram_size
     earlier = CorrectorEncoderModel.from_pretrained(find_checkpoint(args.hypothesis_corrector, 'corrector'), device=args.device) if args.hypothesis_corrector else None
     if x.model_args.init_from_hypothesizer: start_from_hypothesizer(model, hypothesizer)
     models = Corrector(hypothesizer, earlier, x.embedder, x.tokenizer)

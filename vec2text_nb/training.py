@@ -273,9 +273,10 @@ class InversionTrainer(InverterTrainer):
     "Trains a hypothesizer, or another model with `forward(embeddings, labels)` and `generate_ids`"
     def write(self, embeddings:np.ndarray) -> list[str]: # (B, D) -> B texts
         model = self.accelerator.unwrap_model(self.model).eval()
-        length, rows = model.config.max_seq_length, []
+        length, size, rows = model.config.max_seq_length, model.config.no_repeat_ngram_size, []
         for e in torch.from_numpy(embeddings).float().to(model.device).split(self.args.eval_batch_size):
-            with torch.no_grad(): rows += model.generate_ids(e, length) if hasattr(model, 'generate_ids') else greedy(model.encoder_decoder, *model.encode(e), length)
+            with torch.no_grad():
+                rows += model.generate_ids(e, length) if hasattr(model, 'generate_ids') else greedy(model.encoder_decoder, *model.encode(e), length, no_repeat_ngram_size=size)
         return self.tokenizer.batch_decode([list(row) for row in rows], skip_special_tokens=True)
 
 # %% ../nbs/08_training.ipynb #7de35be6

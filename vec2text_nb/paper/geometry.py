@@ -96,6 +96,6 @@ PAPER = dict(words_of='nq')
 
 JOBS = dict(
     mini=[Job('geometry', 'wordnet', 1000, ['0', Setting(20, n=400)], facts=MINI, make=measure, minutes=4),
-          Job('geometry_train', 'wordnet', 400, ['0'], split='train', facts=MINI, make=measure, minutes=1)],
+          Job('geometry_train', 'wordnet', 400, ['0', '20'], split='train', facts=MINI, make=measure, minutes=2)],
     paper=[Job('geometry', 'nq', 1000, ['0', Setting(20, n=400)], 'gtr-base', facts=PAPER, make=measure, minutes=40),
-           Job('geometry_train', 'nq', 400, ['0'], 'gtr-base', split='train', facts=PAPER, make=measure, minutes=30)])
+           Job('geometry_train', 'nq', 400, ['0', '20'], 'gtr-base', split='train', facts=PAPER, make=measure, minutes=30)])

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MINI_FLAGS', 'GPT2', 'train_bow', 'train_decoder_only', 'train_random_start', 'train_probe_start', 'CORRECTOR_FLAGS',
            'train_feedback', 'train_no_feedback', 'PAPER_FLAGS', 'train_paper_bow', 'train_paper_decoder_only',
-           'ROUNDS', 'NUCLEUS', 'TOKEN_BEAM', 'GRID_STEPS', 'MINI', 'PAPER', 'JOBS', 'backbone', 'train_mini',
+           'ROUNDS', 'NUCLEUS', 'TOKEN_BEAM', 'LOOPS', 'GRID_STEPS', 'MINI', 'PAPER', 'JOBS', 'backbone', 'train_mini',
            'add_hypothesizer', 'train_corrector', 'train_paper', 'train_paper_no_feedback', 'grid']
 
 # %% ../../nbs/paper/10_in_domain.ipynb #ca131a64
@@ -92,6 +92,7 @@ train_paper_decoder_only = partial(train_paper, name='paper_decoder_only', flags
 ROUNDS = ('0', '1', '2', '3', '4', '5', '10', '20', '30', '40', '50')
 NUCLEUS = Setting(0, options=dict(sampling=dict(top_p=.9)), name='nucleus, p = 0.9')
 TOKEN_BEAM = Setting(0, options=dict(num_beams=8), name='token beam of 8')
+LOOPS = [Setting(steps, options=dict(no_repeat_ngram_size=0)) for steps in (0, 20)]
 GRID_STEPS = (1, 2, 4, 8, 16)
 
 def grid(widths) -> list[Setting]: # sequence beams
@@ -100,6 +101,7 @@ def grid(widths) -> list[Setting]: # sequence beams
 MINI = [
     Job('in_domain', 'wordnet', 500, [*ROUNDS, NUCLEUS, Setting(50, 8, n=100)], minutes=12),
     Job('in_domain_token_beam', 'wordnet', 500, [TOKEN_BEAM], minutes=2),
+    Job('in_domain_loops', 'wordnet', 500, LOOPS, minutes=3),
     Job('in_domain_bow', 'wordnet', 500, ['0'], model='{work}/bow', train=train_bow, minutes=8),
     Job('in_domain_decoder_only', 'wordnet', 500, ['0'], model='{work}/decoder_only', train=train_decoder_only, minutes=5),
     Job('in_domain_probe_start', 'wordnet', 500, ['0'], model='{work}/probe_start', train=train_probe_start, minutes=5),
