@@ -126,7 +126,7 @@ def configuration(
     config["website"] |= {"title": s["title"], "description": s["description"], "site-url": s["doc_host"] + s["doc_baseurl"],
                           "repo-url": s["git_url"], "repo-branch": s["branch"]}
     if modules:
-        pages = [{"text": name, "href": f"api/{name}.qmd"} for name in modules]
+        pages = [{"text": name, "href": f"api/{name.rpartition('.')[2]}.qmd"} for name in modules]
         config["website"]["sidebar"]["contents"].append({"section": "API reference", "contents": pages})
         config["smalldocs"] = {"api": {"packages": [s["lib_path"]], "root": str(root), "source": f"{s['git_url']}/blob/{s['branch']}"}}
     return config
