@@ -66,9 +66,10 @@ facts = dict(made_by='`tools/train_bundled.sh`, which runs the commands below',
              licence=' The names in the records are from Faker (MIT licence).',
              commands=[' '.join(['python -m vec2text_nb.run', *f.split()]) for f in flags])
 
-def curve(record):  # losses, and what the evaluations found, without the name of the set
-    def short(e): return {'step': e['step']} | {k.rsplit(name + '_', 1)[1]: v for name in [f'eval_{set_name(data)}'] for k, v in e.items() if k.startswith(name)}
-    return dict(losses=record['losses'], evaluations=[short(e) for e in record['evaluations'][:-1]])  # the last one is the best model once more
+def curve(record):  # losses, and what the evaluations found, without the name of the set; the last one is the best model once more
+    prefix = f'eval_{set_name(data)}_'
+    found = [dict(step=e['step']) | {k.removeprefix(prefix): v for k, v in e.items() if k.startswith(prefix)} for e in record['evaluations'][:-1]]
+    return dict(losses=record['losses'], evaluations=found)
 n = int(flags[0].rsplit('--max_eval_samples ', 1)[1].split()[0])
 day = date.fromtimestamp((run/'corrector'/'model.safetensors').stat().st_mtime).isoformat()
 write_json(run/'curves.json', dict(command='sh tools/train_bundled.sh', date=day, machine=machine_class(), seed=settings['seed'], n=min(n, len(texts['validation'])), data=data,
