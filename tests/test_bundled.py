@@ -101,6 +101,8 @@ def test_steps_and_beams_help(name):
     greedy = means("cos_sim", [run for run in runs if not run["sequence_beam_width"]])
     assert greedy == sorted(greedy)
     for metric in ("token_f1", "cos_sim"): assert means(metric)[0] < means(metric)[-1]
+    assert means("cos_sim")[-1] == max(means("cos_sim"))
+    assert means("token_f1")[-1] > max(means("token_f1")) - runs[-1]["scores"]["token_f1"]["sem"]/10  # the search does not see the words
 
 
 def test_the_card_is_written_from_the_results():
