@@ -178,7 +178,8 @@ def run_key(model:ModelArguments, data:DataArguments, args:RunArguments) -> dict
 def claim_folder(folder:Path, key:dict) -> None:
     "Make `folder` the folder of this run. Raises `FileExistsError` if it is another's."
     if (folder/'run.json').exists():
-        old = json.loads((folder/'run.json').read_text())
+        defaults = {f.name: f.default for group in (ModelArguments, DataArguments, RunArguments) for f in fields(group)}
+        old = {k: defaults.get(k) for k in key} | json.loads((folder/'run.json').read_text())     # it may be older than a flag
         differ = [f'{k} {old.get(k)!r} there, {key.get(k)!r} here' for k in sorted({*old, *key}) if old.get(k) != key.get(k)]
         started = any(p.name != 'run.json' for p in folder.iterdir())        # a start that was refused leaves only the flags
         if differ and started: raise FileExistsError(f"{folder} is the folder of another run ({'; '.join(differ)}): choose another --output_dir, or give the same flags to go on with it.")
