@@ -103,6 +103,7 @@ class RunArguments(TrainingArguments):
 
     def __post_init__(self):
         self.report_to = ['wandb'] if self.use_wandb else []
+        self.use_cpu = self.use_cpu or not torch.accelerator.is_available()
         super().__post_init__()
 
 # %% ../nbs/08b_run.ipynb #1814d4ed
