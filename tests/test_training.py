@@ -211,7 +211,7 @@ def test_the_corrector_is_better_than_its_hypothesizer(place, hypothesizer, corr
 
 def test_two_processes_train_as_one_does(place, hypothesizer, tmp_path):
     "Sixteen rows each for thirty-two of one, started with torchrun"
-    use_cpu = None if not torch.accelerator.is_available() else True  # where there is nothing else, it goes without saying
+    use_cpu = True if torch.accelerator.is_available() else None  # it goes without saying where there is nothing else
     argv = command(place, tmp_path/"out", per_device_train_batch_size=16, max_steps=20, eval_steps=20, mock_embedder=True, use_cpu=use_cpu)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "vec2text_nb.run", *argv]
     done = subprocess.run(launch, cwd=ROOT, env=ENV, capture_output=True, text=True)
