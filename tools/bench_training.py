@@ -7,7 +7,8 @@
 The plain loop is `transformers.Trainer` with the same model class, optimizer and texts, in random batches, every text padded
 to the full length. A cell is a shape of T5, a length, an experiment and a precision: fresh weights, random unit vectors as
 embeddings, texts of WordNet at length 32 and passages of one to nine of them, joined, at longer ones. The tokenizer is the
-bundled one. A corrector's hypothesis is as long as its text. None of this changes the time of a step; the lengths do, and they are real.
+bundled one. A corrector's hypothesis is as long as its text. None of this changes the time of a step (tools/bench_denormals.py has the
+exception); the lengths do, and they are real.
 
 One repeat is an epoch over the texts of a few length-grouped batches: of the 50 batches that are sorted together in a
 training, some at equal distances from the shortest to the longest, other ones in each repeat. Both loops train on the same

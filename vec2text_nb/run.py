@@ -32,7 +32,7 @@ from .pretrained import find_checkpoint, find_pair, known_pairs, load_corrector,
 from .sources import load_texts, read_splits, sample
 from .stores import array_digest, data_digest, embed_texts, key_digest, one_line, read_vectors, write_atomically, write_json
 from .training import (CorrectorTrainer, InversionTrainer, OnTheFly, Pairs, hypothesize, last_checkpoint, start_from_hypothesizer, start_from_probe, tokenize,
-                                  train_probe, with_hypotheses)
+                                  train_probe, wire_copy_heads, with_hypotheses)
 
 # %% ../nbs/08b_run.ipynb #33836b5e
 def flag(default, help:str): return field(default=default, metadata=dict(help=help))
@@ -59,6 +59,7 @@ class ModelArguments:
     corrector_ignore_hypothesis_embedding:bool = flag(False, 'ablation: no feedback')
     init_from_probe:bool = flag(False, 'wire the hypothesizer as a linear probe of the embedder before training')
     init_from_hypothesizer:bool = flag(False, "start the corrector from the hypothesizer's weights")
+    copy_heads:int = flag(0, 'corrector: so many heads more than its T5 has, wired to copy the hypothesis; with --init_from_hypothesizer True')
     init_from_model:str|None = flag(None, 'start from a trained model of the same kind and sizes: alias, folder or hub id')
 
 # %% ../nbs/08b_run.ipynb #5ef8a7d2
@@ -84,6 +85,7 @@ class RunArguments(TrainingArguments):
     corrector_model_from_pretrained:str|None = flag(None, 'corrector: its hypothesizer, a folder or hub id')
     hypothesis_steps:int = flag(0, 'corrector: hypotheses after so many steps of --hypothesis_corrector')
     hypothesis_corrector:str|None = flag(None, 'corrector: an earlier corrector, for a further round')
+    corrupted_hypotheses:float = flag(0., "corrector: share of the texts that have their own text, with words exchanged, left out or moved, for a hypothesis")
     mock_embedder:bool = flag(False, 'drop the embedder once everything is computed; evaluation is then by loss alone')
     num_gen_recursive_steps:int = flag(1, 'corrector: correction steps in the evaluation')
     sequence_beam_width:int = flag(1, 'corrector: hypotheses kept at each step in the evaluation')
@@ -125,6 +127,9 @@ def contradictions(
         '--no_repeat_ngram_size: only for --experiment inversion; a corrector does as its hypothesizer': bool(model.no_repeat_ngram_size) and args.experiment != 'inversion',
         f'--no_repeat_ngram_size is {model.no_repeat_ngram_size}: expected 0 or more': model.no_repeat_ngram_size < 0,
         '--hypothesis_steps and --hypothesis_corrector: for --experiment corrector, and both or none': bool(args.hypothesis_steps) != bool(args.hypothesis_corrector) or bool(args.hypothesis_steps) and not corrector,
+        '--copy_heads: for --experiment corrector, with --init_from_hypothesizer True, or to go on from such a model with --init_from_model': bool(model.copy_heads) and not (corrector and (model.init_from_hypothesizer or model.init_from_model)),
+        f'--copy_heads is {model.copy_heads}: expected 0 or more': model.copy_heads < 0,
+        f'--corrupted_hypotheses is {args.corrupted_hypotheses}: expected 0 to 1, and only for --experiment corrector': not 0 <= args.corrupted_hypotheses <= 1 or bool(args.corrupted_hypotheses) and not corrector,
         '--embedder_no_grad False: the embedder is never trained here': not model.embedder_no_grad,
         '--mock_embedder needs embeddings that were computed before: give --use_frozen_embeddings_as_input True': args.mock_embedder and not (model.use_frozen_embeddings_as_input or model.embedder_fake_with_zeros),
         '--embedder_model_api needs --use_frozen_embeddings_as_input True: each vector is paid once': bool(model.embedder_model_api) and not model.use_frozen_embeddings_as_input,
@@ -305,10 +310,11 @@ def build_model(
     folder, (cls, part) = checkpoint_folder(model.model_name_or_path), MODELS[experiment]
     config = json.loads((folder/'config.json').read_text())
     architecture = (gpt2_architecture if experiment == 'inversion_decoder_only' else t5_architecture)(config.get('backbone') or config)
+    if model.copy_heads: architecture['num_heads'] += model.copy_heads
     torch.manual_seed(seed)
     built = cls(InversionConfig(backbone=architecture, embedder_dim=dim, **{k: getattr(model, k) for k in (
         'model_name_or_path', 'embedder_model_name', 'embedder_model_api', 'num_repeat_tokens', 'max_seq_length', 'no_repeat_ngram_size', 'corrector_ignore_hypothesis_embedding')}))
-    if not (model.fresh_backbone or model.init_from_model): load_backbone(getattr(built, part), folder)
+    if not (model.fresh_backbone or model.init_from_model or model.init_from_hypothesizer): load_backbone(getattr(built, part), folder)
     if experiment in ('inversion', 'corrector'): adjust(built.encoder_decoder, model)
     return built
 
@@ -330,9 +336,9 @@ def make_hypothesizer(x:Experiment) -> InversionModel:
         if here != there: raise ValueError(f'The hypothesizer {name} was trained with {what} {there}, the flags say {here}.')
     return model
 
-def add_hypotheses(x:Experiment, pairs:Pairs, models:Corrector) -> Pairs:
+def add_hypotheses(x:Experiment, pairs:Pairs, models:Corrector, corrupted:float=0.) -> Pairs: # corrupted: as in `hypothesize`
     "The pairs with hypotheses from the cache"
-    store = hypothesize(pairs, models, x.cache, x.args.hypothesis_steps, rank=x.args.process_index, world=x.args.world_size)
+    store = hypothesize(pairs, models, x.cache, x.args.hypothesis_steps, corrupted=corrupted, rank=x.args.process_index, world=x.args.world_size)
     x.args.distributed_state.wait_for_everyone()
     return with_hypotheses(pairs, store)
 
@@ -389,9 +395,11 @@ def make_corrector_trainer(x:Experiment, model:CorrectorEncoderModel, train:Pair
     hypothesizer, args = make_hypothesizer(x), x.args
     model.config.no_repeat_ngram_size = hypothesizer.config.no_repeat_ngram_size
     earlier = CorrectorEncoderModel.from_pretrained(find_checkpoint(args.hypothesis_corrector, 'corrector'), device=args.device) if args.hypothesis_corrector else None
-    if x.model_args.init_from_hypothesizer: start_from_hypothesizer(model, hypothesizer)
+    if x.model_args.init_from_hypothesizer:
+        start_from_hypothesizer(model, hypothesizer)
+        if x.model_args.copy_heads: wire_copy_heads(model, x.model_args.copy_heads, train, seed=args.seed)
     models = Corrector(hypothesizer, earlier, x.embedder, x.tokenizer)
-    train, evals = add_hypotheses(x, train, models), {name: add_hypotheses(x, pairs, models) for name,pairs in evals.items()}
+    train, evals = add_hypotheses(x, train, models, args.corrupted_hypotheses), {name: add_hypotheses(x, pairs, models) for name,pairs in evals.items()}
     if args.mock_embedder: del x.embedder, models
     return CorrectorTrainer(model, hypothesizer, args, train_dataset=train, eval_dataset=evals, tokenizer=x.tokenizer, embedder=None if args.mock_embedder else x.embedder,
                             noise_level=x.model_args.embedder_gaussian_noise_level)
@@ -403,6 +411,7 @@ def run(
     "Train as the flags say, and evaluate the best model. Raises `FlagError`, `ValueError`, `OSError` or `RuntimeError`."
     model, data, args = parse_flags(argv)
     out = Path(args.output_dir)
+    torch.set_flush_denormal(True)     # gradients too small to matter are otherwise slow to compute with
     with args.main_process_first(): claim_folder(out, run_key(model, data, args))
     if (out/'training.json').exists(): return json.loads((out/'training.json').read_text())['metrics']      # it is finished
     trainer = make_trainer(Experiment(model, data, args))

@@ -6,12 +6,13 @@
 __all__ = ['LOG_NAMES', 'Ragged', 'tokenize', 'OnTheFly', 'Pairs', 'length_batches', 'LengthBatches', 'EpochLoader',
            'TokenTrainer', 'clear_write_errors', 'add_noise', 'check_loaded', 'token_metrics', 'log_names',
            'generation_metrics', 'InverterTrainer', 'keep_best_model', 'InversionTrainer', 'CorrectorTrainer',
-           'last_checkpoint', 'whole_json', 'write_hypotheses', 'hypothesize', 'with_hypotheses',
-           'start_from_hypothesizer', 'train_probe', 'into_width', 'start_from_probe', 'train_tokenizer',
-           'make_backbone']
+           'last_checkpoint', 'whole_json', 'write_hypotheses', 'Corruption', 'as_hypotheses', 'hypothesize',
+           'with_hypotheses', 'start_from_hypothesizer', 'fitted', 'random_code', 'watched', 'observed',
+           'wire_copy_heads', 'train_probe', 'into_width', 'start_from_probe', 'train_tokenizer', 'make_backbone']
 
 # %% ../nbs/08_training.ipynb #ab50702a
-import json, math, shutil
+import json, math, random, re, shutil
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -323,20 +324,65 @@ def write_hypotheses(
     ids = [(*h.ids, *[0]*(length-len(h.ids))) for h in last]
     return dict(hypothesis_ids=np.array(ids, dtype=np.int32), hypothesis_embeddings=torch.stack([h.embedding for h in last]).cpu().numpy())
 
+# %% ../nbs/08_training.ipynb #c4fdea94
+class Corruption:
+    "Makes texts more or less wrong, with the words of these texts"
+    def __init__(self, texts:Sequence[str]):
+        counts = Counter(word for text in texts for word in text.split())
+        self.words, self.weights = [*counts], np.cumsum([n**.5 for n in counts.values()]).tolist()
+
+    def __call__(self, text:str, number:int) -> str:
+        rng, words = random.Random(f'corruption {number}'), []
+        share = .7*rng.random()
+        for word in text.split():
+            kind, other = rng.random(), rng.choices(self.words, cum_weights=self.weights)[0]
+            if kind > share: words.append(word)
+            elif kind < .55*share: words.append(other)
+            elif kind < .75*share: pass
+            elif kind < .85*share: words += [word, other]
+            else: words.insert(rng.randrange(len(words)+1), word)
+        if rng.random() < .7*share and len(words) > 3:       # a run of words goes elsewhere
+            start, stop = sorted(rng.sample(range(len(words)+1), 2))
+            run, words = words[start:stop], words[:start]+words[stop:]
+            at = rng.randrange(len(words)+1)
+            words[at:at] = run
+        return ' '.join(words) or text
+
+# %% ../nbs/08_training.ipynb #bfa10b2f
+def as_hypotheses(
+    corrector:Corrector, # with an embedder
+    texts:Sequence[str] # N texts
+) -> dict[str, np.ndarray]: # as `write_hypotheses`
+    "Any texts as hypotheses"
+    length = corrector.max_length
+    labels, cut = tokenize(texts, corrector.tokenizer, length-1)
+    ids = F.pad(pad_ids([labels[i] for i in range(len(labels))], 0), (1, 0))
+    return dict(hypothesis_ids=F.pad(ids, (0, length-ids.shape[1])).numpy(), hypothesis_embeddings=corrector.embedder.encode(cut, progress=False).cpu().numpy())
+
 # %% ../nbs/08_training.ipynb #7e9e7037
 def hypothesize(
     pairs:Pairs,
     corrector:Corrector, # with an embedder
     root:str|Path, # folder of all stores
     num_steps:int=0, batch_size:int=128, # as in `write_hypotheses`
+    corrupted:float=0., # share of the pairs whose hypothesis is their own text, corrupted
     shard_size:int=2048, rank:int=0, world:int=1, progress:bool|None=None # as in `ShardStore.fill`
 ) -> ShardStore: # with the fields of `write_hypotheses`
     "Write a hypothesis for every pair into a store, or find them there"
     if pairs.key is None: raise ValueError('These pairs have no key that says where their embeddings come from: give Pairs(..., key=...).')
     models = Corrector(corrector.inversion_model, corrector.corrector_model if num_steps else None, corrector.embedder, corrector.tokenizer)
-    key = dict(kind='hypotheses', embeddings=pairs.key, model=model_digest(models), embedder=corrector.embedder.digest, max_length=models.max_length, num_steps=num_steps)
+    key = dict(kind='hypotheses', embeddings=pairs.key, model=model_digest(models), embedder=corrector.embedder.digest, max_length=models.max_length, num_steps=num_steps) | (dict(corrupted=corrupted) if corrupted else {})
     store = ShardStore(root, key, len(pairs), ('hypothesis_ids', 'hypothesis_embeddings'), shard_size)
-    def compute(rows): return write_hypotheses(models, pairs.embeddings[np.array(rows)], num_steps, batch_size)
+    corruption = Corruption(pairs.texts if corrupted else [])
+    def compute(rows):
+        rows = np.array(rows)
+        own = np.array([random.Random(f'own {row}').random() < corrupted for row in rows])
+        out = dict(hypothesis_ids=np.zeros((len(rows), models.max_length), np.int32), hypothesis_embeddings=np.zeros((len(rows), corrector.dim), np.float32))
+        def keep(chosen, written):
+            for name,part in written.items(): out[name][chosen] = part
+        if own.any(): keep(own, as_hypotheses(models, [corruption(pairs.texts[i], i) for i in rows[own]]))
+        if not own.all(): keep(~own, write_hypotheses(models, pairs.embeddings[rows[~own]], num_steps, batch_size))
+        return out
     store.fill(compute, 4*(models.max_length+corrector.dim), rank, world, progress, 'hypotheses')
     return store
 
@@ -348,12 +394,93 @@ def with_hypotheses(pairs:Pairs, store:ShardStore) -> Pairs:
 @torch.no_grad()
 def start_from_hypothesizer(
     corrector:CorrectorEncoderModel, # changed in place
-    hypothesizer:InversionModel # of the same sizes
+    hypothesizer:InversionModel # of the same sizes, but that it may have fewer heads
 ) -> None:
-    "Copy the hypothesizer's weights. Raises `RuntimeError` if the sizes differ."
-    corrector.encoder_decoder.load_state_dict(hypothesizer.encoder_decoder.state_dict())
+    "Copy the hypothesizer's weights; heads that it does not have add nothing yet. Raises `RuntimeError` if the sizes differ otherwise."
+    given = hypothesizer.encoder_decoder.state_dict()
+    for name,here in corrector.encoder_decoder.state_dict().items():
+        if re.search(r'Attention\.([qkvo]|relative_attention_bias)\.weight$', name):
+            wide = here.clone() if name.endswith(('q.weight', 'k.weight', 'v.weight')) else torch.zeros_like(here)
+            wide[tuple(map(slice, given[name].shape))] = given[name]
+            given[name] = wide
+    corrector.encoder_decoder.load_state_dict(given)
     for transform in (corrector.embedding_transform_1, corrector.embedding_transform_2, corrector.embedding_transform_3):
         transform.load_state_dict(hypothesizer.embedding_transform.state_dict())
+
+# %% ../nbs/08_training.ipynb #0000b360
+def fitted(x:Tensor, y:Tensor) -> Tensor: # (N, H), (N, d) -> (d, H)
+    "The linear map from `x` to `y` of least squares, with a little ridge"
+    gram = x.T @ x
+    return torch.linalg.solve(gram + .01*gram.diagonal().mean()*torch.eye(len(gram), device=x.device), x.T @ y).T
+
+def random_code(words:Tensor, size:int, seed:int=0) -> Tensor: # words (N, H) as they occur -> map (size, H)
+    "A random projection of whitened words, blind to what all words share"
+    mean = words.mean(0)
+    _, s, v = torch.linalg.svd(words-mean, full_matrices=False)
+    keep = s > .05*s[0]
+    white = v[keep]/s[keep, None]*len(words)**.5
+    code = torch.randn(size, len(white), generator=torch.Generator().manual_seed(seed)).to(white)/len(white)**.5 @ white
+    return code - torch.outer(code@mean, mean)/(mean@mean)
+
+# %% ../nbs/08_training.ipynb #713a0792
+@contextmanager
+def watched(*modules):
+    "Lists of the first input and the output of each module in the next pass"
+    seen = [[] for _ in modules]
+    hooks = [m.register_forward_hook(lambda m, args, out, s=s: s.extend([args[0], out])) for m,s in zip(modules, seen)]
+    try: yield seen
+    finally:
+        for hook in hooks: hook.remove()
+
+def observed(
+    corrector:CorrectorEncoderModel,
+    vectors:Tensor, ids:Tensor # (N, D), (N, L)
+) -> tuple[Tensor, Tensor, Tensor, Tensor]: # the words (N, L, H) that enter the encoder; its last states before the norm; those of the words (N, L, H) after it; what the decoder's first layer asks with (N, L, H)
+    "What a pass sees where each text is its own hypothesis"
+    t5 = corrector.encoder_decoder
+    with watched(t5.encoder.block[0].layer[0].SelfAttention, t5.encoder.final_layer_norm, t5.decoder.block[0].layer[1].EncDecAttention) as seen:
+        states, mask = corrector.encode(vectors, ids, vectors)
+        t5.decoder(input_ids=ids, encoder_hidden_states=states, encoder_attention_mask=mask)
+    (words, _), (stream, states), (asking, _) = seen
+    return words[:, -ids.shape[1]:], stream, states[:, -ids.shape[1]:], asking
+
+# %% ../nbs/08_training.ipynb #250a0ce0
+@torch.no_grad()
+def wire_copy_heads(
+    corrector:CorrectorEncoderModel, # changed in place
+    heads:int, # the last heads of each attention are free for it: so many
+    pairs:Pairs, # to train on
+    sample:int=1000, # so many of them are looked at
+    gain:float=4., # how much a copied word adds
+    sharpness:float=.6, # of the search for the last word
+    seed:int=0 # of the sample and the code
+) -> None:
+    "Let the decoder look up its last word in the hypothesis, and copy the word after it"
+    t5, rows = corrector.encoder_decoder, np.random.default_rng(seed).permutation(len(pairs))[:sample]
+    size, device = t5.config.d_kv, t5.shared.weight.device
+    free = size*(t5.config.num_heads-heads)              # where the free heads begin
+    back, look = t5.encoder.block[0].layer[0].SelfAttention, t5.decoder.block[0].layer[1].EncDecAttention
+    vectors = torch.from_numpy(np.asarray(pairs.embeddings[rows], dtype=np.float32)).to(device)
+    ids = F.pad(pad_ids([pairs.labels[i] for i in rows], 0), (1, 0)).to(device)                         # (N, L)
+    words, stream, _, _ = observed(corrector, vectors, ids)
+    real = ids != 0
+    code = random_code(words[real], size, seed)
+    _, _, directions = torch.linalg.svd(stream.flatten(0, 1), full_matrices=False)
+    back.relative_attention_bias.weight[:, -heads] = 0; back.relative_attention_bias.weight[1, -heads] = 15        # one place back
+    back.q.weight[free:free+size] = 0; back.v.weight[free:free+size] = code
+    back.o.weight[:, free:free+size] = .5*stream.pow(2).mean().sqrt()*directions[-size:].T
+
+    words, _, states, asking = observed(corrector, vectors, ids)
+    codes = words @ code.T                               # (N, L, size)
+    after = real[:, 2:]                                  # words that follow a word
+    keys, queries = fitted(states[:, 2:][after], codes[:, 1:-1][after]), fitted(asking[real], codes[real])
+    shared = t5.shared.weight[ids[real]]
+    u, s, v = torch.linalg.svd(fitted(states[real], shared - shared.mean(0)))
+    for h in range(heads):
+        own, part = slice(free+h*size, free+(h+1)*size), slice(h*size, (h+1)*size)
+        look.q.weight[own], look.k.weight[own] = sharpness*queries, keys
+        root = s[part].sqrt()
+        look.v.weight[own][:len(root)], look.o.weight[:, own][:, :len(root)] = root[:, None]*v[part], gain*u[:, part]*root
 
 # %% ../nbs/08_training.ipynb #eaf4df9c
 def train_probe(
