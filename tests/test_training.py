@@ -636,6 +636,23 @@ def test_a_corrector_without_feedback(place, hypothesizer, tmp_path):
     assert model.config.corrector_ignore_hypothesis_embedding and torch.equal(one, two)
 
 
+def test_a_corrector_wired_to_copy(place, hypothesizer, tmp_path, capsys):
+    "It is trained, found again and gone on with, and half of its hypotheses are nearly right"
+    few = dict(use_less_data=48, max_steps=2, max_eval_samples=4, eval_steps=2, cache_dir=tmp_path/"cache")
+    wired = second(place) | few | dict(copy_heads=2, corrupted_hypotheses=.5)
+    assert silent(command(place, tmp_path/"1", **wired, init_from_hypothesizer=True))["eval_texts_loss"] > 0
+    models = load_corrector(hypothesizer, tmp_path/"1", device="cpu")
+    narrow, wide = (m.encoder_decoder.config.num_heads for m in (models.inversion_model, models.corrector_model))
+    assert wide == narrow+2
+    trainer = trainer_for(command(place, tmp_path/"2", **wired, init_from_model=tmp_path/"1"))
+    own, theirs = trainer.model.state_dict(), load_file(tmp_path/"1"/"model.safetensors")
+    assert theirs and all(torch.equal(own[k], theirs[k]) for k in theirs)
+    plain = trainer_for(command(place, tmp_path/"3", **second(place) | few)).train_dataset
+    same = (plain.hypothesis_ids[np.arange(48)] == trainer.train_dataset.hypothesis_ids[np.arange(48)]).all(1)
+    assert .2 < same.mean() < .8
+    refused(capsys, command(place, tmp_path/"4", **wired | dict(copy_heads=1), init_from_model=tmp_path/"1"), "--init_from_model", "sizes")
+
+
 def test_a_second_round_starts_from_better_hypotheses(place, hypothesizer, corrector, tmp_path):
     few = dict(use_less_data=48, max_steps=2, max_eval_samples=4, eval_steps=2, cache_dir=tmp_path/"cache")
     again = dict(hypothesis_steps=2, hypothesis_corrector=corrector, init_from_hypothesizer=True)
