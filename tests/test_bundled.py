@@ -88,9 +88,9 @@ def test_the_curves_are_of_these_models(corrector):
     curves = json.loads((ROOT/"results"/"training"/"bundled.json").read_text(encoding="utf-8"))
     assert {"command", "date", "n", "seed", "machine", "data"} <= curves.keys() and curves["model_digest"] == model_digest(corrector)
     facts = json.loads((FOLDER/"training.json").read_text(encoding="utf-8"))
-    for part, short in (("hypothesizer", "hyp"), ("corrector", "corr")):
+    for part in ("first_hypothesizer", "hypothesizer", "first_corrector", "corrector"):
         step, loss = curves[part]["losses"][-1]
-        assert (step, round(loss, 3)) == (facts[f"{short}_steps"], facts[f"{short}_loss"])
+        assert (step, round(loss, 3)) == (facts["steps"][part], facts["losses"][part])
 
 
 @by_set
@@ -100,9 +100,7 @@ def test_steps_and_beams_help(name):
     def means(metric, runs=runs): return [run["scores"][metric]["mean"] for run in runs]
     greedy = means("cos_sim", [run for run in runs if not run["sequence_beam_width"]])
     assert greedy == sorted(greedy)
-    for metric in ("token_f1", "cos_sim"): assert means(metric)[0] < means(metric)[-1]
-    assert means("cos_sim")[-1] == max(means("cos_sim"))
-    assert means("token_f1")[-1] > max(means("token_f1")) - runs[-1]["scores"]["token_f1"]["sem"]/10  # the search does not see the words
+    for metric in ("token_f1", "cos_sim"): assert means(metric)[0] < means(metric)[-1] == max(means(metric))
 
 
 def test_the_card_is_written_from_the_results():

@@ -9,70 +9,91 @@
 # tools/evaluate_bundled.py scores them there and writes their card. Losses and scores by step go to runs/bundled/curves.json, for
 # results/training/bundled.json.
 #
-# To try it out in minutes: RUN is another folder, DATA are other texts, and flags given to the script go to both trainings:
+# To try it out in minutes: RUN is another folder, DATA are other texts, and flags given to the script go to all trainings:
 #
 #     RUN=runs/tiny DATA=records:500 sh tools/train_bundled.sh --max_steps 4 --eval_steps 4 --logging_steps 1
 set -eu
 cd "$(dirname "$0")/.."
 run=${RUN:-runs/bundled}
-data=${DATA:-wordnet+records:30000}
+first=${DATA:-wordnet+records:30000}                    # the first hypothesizer's texts, from which all held-out ones come
+more=${DATA:-wordnet+$run/varied.txt+records:60000}     # for the models that go on from there
 
 mkdir -p "$run"
 test -d "$run/backbone" || python -c '
 import sys
 from vec2text_nb.sources import load_splits
 from vec2text_nb.training import make_backbone
-make_backbone(sys.argv[1], load_splits(sys.argv[2])["train"])' "$run/backbone" "$data"
+make_backbone(sys.argv[1], load_splits(sys.argv[2])["train"])' "$run/backbone" "$first"
+test -f "$run/varied.txt" || python tools/vary_texts.py wordnet "$run/varied.txt"
+test -f "$run/validation.txt" || python -c '
+import sys
+from pathlib import Path
+from vec2text_nb.sources import load_splits, sample
+from vec2text_nb.stores import write_atomically
+texts = sample(load_splits(sys.argv[2])["validation"], 500, 0)
+write_atomically(Path(sys.argv[1]), lambda f: f.write("\n".join([*texts, ""]).encode()))' "$run/validation.txt" "$first"
 
-common="--dataset_name $data --model_name_or_path $run/backbone --fresh_backbone True
---embedder_model_name all-MiniLM-L6-v2 --use_frozen_embeddings_as_input True --max_seq_length 32 --num_repeat_tokens 8 --max_eval_samples 500
---per_device_train_batch_size 64 --per_device_eval_batch_size 64 --lr_scheduler_type cosine
---adam_beta2 0.98 --weight_decay 0.01 --eval_steps 600 --save_steps 200 --logging_steps 100 --seed 0 --cache_dir $run/cache"
-hypothesizer="--experiment inversion $common --init_from_probe True --max_steps 3600 --learning_rate 1e-3 --warmup_steps 150
---output_dir $run/hypothesizer $*"
-corrector="--experiment corrector $common --use_less_data 48000 --corrector_model_alias $run/hypothesizer --init_from_hypothesizer True
---max_steps 1200 --learning_rate 3e-4 --warmup_steps 100 --output_dir $run/corrector $*"
+common="--model_name_or_path $run/backbone --embedder_model_name all-MiniLM-L6-v2 --use_frozen_embeddings_as_input True --max_seq_length 32
+--num_repeat_tokens 8 --max_eval_samples 500 --per_device_train_batch_size 64 --per_device_eval_batch_size 64 --lr_scheduler_type cosine
+--adam_beta2 0.98 --weight_decay 0.01 --save_steps 200 --logging_steps 100 --cache_dir $run/cache"
+begin="--experiment inversion --dataset_name $first $common --fresh_backbone True --init_from_probe True
+--max_steps 3600 --eval_steps 600 --learning_rate 1e-3 --warmup_steps 150 --seed 0 --output_dir $run/hypothesizer $*"
+go_on="--experiment inversion --dataset_name $more --val_dataset_names $run/validation.txt $common --init_from_model $run/hypothesizer
+--no_repeat_ngram_size 2 --max_steps 4800 --eval_steps 600 --learning_rate 6e-4 --warmup_steps 200 --seed 1 --output_dir $run/hypothesizer2 $*"
+correct="--experiment corrector --dataset_name $more --val_dataset_names $run/validation.txt $common --fresh_backbone True
+--use_less_data 180000 --corrector_model_alias $run/hypothesizer2 --init_from_hypothesizer True --copy_heads 4 --corrupted_hypotheses 0.4
+--max_steps 5000 --eval_steps 1000 --learning_rate 6e-4 --warmup_steps 100 --seed 1 --output_dir $run/corrector $*"
+correct_on="--experiment corrector --dataset_name $more --val_dataset_names $run/validation.txt $common --corrector_model_alias $run/hypothesizer2
+--init_from_model $run/corrector --copy_heads 4 --corrupted_hypotheses 0.4
+--max_steps 5000 --eval_steps 1000 --learning_rate 5e-4 --warmup_steps 200 --seed 2 --output_dir $run/corrector2 $*"
 
-python -m vec2text_nb.run $hypothesizer
-python -m vec2text_nb.run $corrector
+for flags in "$begin" "$go_on" "$correct" "$correct_on"; do python -m vec2text_nb.run $flags; done
 
-test -f "$run/all-MiniLM-L6-v2/training.json" || python - "$run" "$data" "$hypothesizer" "$corrector" <<'PYTHON'
+test -f "$run/all-MiniLM-L6-v2/training.json" || python - "$run" "$first" "$more" "$begin" "$go_on" "$correct" "$correct_on" <<'PYTHON'
 import json, shutil, sys
 from datetime import date
 from pathlib import Path
 import torch
-from vec2text_nb.evaluation import machine_class
+from vec2text_nb.evaluation import evaluate_inversion, machine_class
 from vec2text_nb.pretrained import load_corrector, model_digest, save_corrector
 from vec2text_nb.run import set_name
-from vec2text_nb.sources import load_splits
+from vec2text_nb.sources import load_splits, load_texts
 from vec2text_nb.stores import write_json
 
-run, (data, *flags) = Path(sys.argv[1]), sys.argv[2:]
-pair = load_corrector(run/'hypothesizer', run/'corrector', device='cpu')
+run, (first, more, *flags) = Path(sys.argv[1]), sys.argv[2:]
+parts = dict(first_hypothesizer='hypothesizer', hypothesizer='hypothesizer2', first_corrector='corrector', corrector='corrector2')
+pair = load_corrector(run/parts['hypothesizer'], run/parts['corrector'], device='cpu')
 for model in (pair.inversion_model, pair.corrector_model):
     model.config.model_name_or_path = 'vec2text_nb/minilm-t5'
     model.config.no_repeat_ngram_size = 2  # chosen on validation texts: without it every fourth guess is stuck in a loop
 out = run/'all-MiniLM-L6-v2'
 shutil.rmtree(out, ignore_errors=True)  # without training.json it is not whole
 save_corrector(pair, out, dtype=torch.float16)
-texts = load_splits(data)
-hyp, corr = (json.loads((run/part/'training.json').read_text()) for part in ('hypothesizer', 'corrector'))
-settings = json.loads((run/'hypothesizer'/'run.json').read_text())
-facts = dict(made_by='`tools/train_bundled.sh`, which runs the commands below',
-             data='definitions and example sentences of WordNet 3.0, and 30,000 invented records about people who do not exist',
-             texts=', '.join(f'{len(t):,} {name}' for name, t in texts.items()), corr_texts=f'{min(48_000, len(texts["train"])):,}', seed=settings['seed'],
-             hyp_steps=hyp['steps'], hyp_loss=round(hyp['losses'][-1][1], 3), corr_steps=corr['steps'],
-             corr_loss=round(corr['losses'][-1][1], 3), batch_size=settings['per_device_train_batch_size'],
-             licence=' The names in the records are from Faker (MIT licence).',
-             commands=[' '.join(['python -m vec2text_nb.run', *f.split()]) for f in flags])
 
-def curve(record):  # losses, and what the evaluations found, without the name of the set; the last one is the best model once more
-    prefix = f'eval_{set_name(data)}_'
-    found = [dict(step=e['step']) | {k.removeprefix(prefix): v for k, v in e.items() if k.startswith(prefix)} for e in record['evaluations'][:-1]]
-    return dict(losses=record['losses'], evaluations=found)
-n = int(flags[0].rsplit('--max_eval_samples ', 1)[1].split()[0])
-day = date.fromtimestamp((run/'corrector'/'model.safetensors').stat().st_mtime).isoformat()
-write_json(run/'curves.json', dict(command='sh tools/train_bundled.sh', date=day, machine=machine_class(), seed=settings['seed'], n=min(n, len(texts['validation'])), data=data,
-                                   model_digest=model_digest(load_corrector(out, device='cpu')), hypothesizer=curve(hyp), corrector=curve(corr)))
-write_json(out/'training.json', facts)
+records = {part: json.loads((run/folder/'training.json').read_text()) for part, folder in parts.items()}
+settings = {part: json.loads((run/folder/'run.json').read_text()) for part, folder in parts.items()}
+texts, seeds = load_splits(more), sorted({s['seed'] for s in settings.values()})
+limit = settings['first_corrector']['use_less_data']
+write_json(out/'training.json', dict(
+    made_by='`tools/train_bundled.sh`, which runs the commands below',
+    data='definitions and example sentences of WordNet 3.0, parts of them, and such with some words exchanged (`tools/vary_texts.py`), and 60,000 invented '
+         'records about people who do not exist',
+    texts=f"{len(texts['train']):,} train", held_out=', '.join(f'{len(t):,} {name}' for name, t in load_splits(first).items() if name != 'train'),
+    seed=', '.join(map(str, seeds)), batch_size=settings['first_hypothesizer']['per_device_train_batch_size'],
+    corr_texts=f"{min(limit, len(texts['train'])):,}", corrupted=f"{settings['corrector']['corrupted_hypotheses']:.0%}", licence=' The names in the records are from Faker (MIT licence).',
+    steps={part: r['steps'] for part, r in records.items()}, losses={part: round(r['losses'][-1][1], 3) for part, r in records.items()},
+    commands=[' '.join(['python -m vec2text_nb.run', *f.split()]) for f in flags]))
+
+def curve(record, held_out):  # losses, and what was found on held-out texts by step
+    found = {}
+    for e in record['evaluations']:  # the best model's, at the end, comes second at its step
+        if scores := {k.removeprefix(held_out): v for k, v in e.items() if k.startswith(held_out)}: found.setdefault(e['step'], dict(step=e['step']) | scores)
+    return dict(losses=record['losses'], evaluations=[*found.values()])
+curves = {part: curve(r, f"eval_{set_name(first) if part == 'first_hypothesizer' else 'validation'}_") for part, r in records.items()}
+held_out = load_texts(run/'validation.txt')  # the first hypothesizer wrote them without the rule
+ruled = evaluate_inversion(load_corrector(run/parts['first_hypothesizer'], device='cpu'), held_out, options=dict(no_repeat_ngram_size=2))
+curves['first_hypothesizer']['no_repeat_ngram_size_2'] = ruled['scores']
+day = date.fromtimestamp((run/parts['corrector']/'model.safetensors').stat().st_mtime).isoformat()
+write_json(run/'curves.json', dict(command='sh tools/train_bundled.sh', date=day, machine=machine_class(), seed=seeds, n=len(held_out),
+                                   data=f'{first}, then {more}; held-out texts of the former', model_digest=model_digest(load_corrector(out, device='cpu')), **curves))
 PYTHON

@@ -91,7 +91,7 @@ def measure(job:Job, path:Path, command:str) -> None:
     write_json(path, results | dict(runs=[run | describe(run, texts, vectors, encode, counts) for run in results['runs']]))
 
 # %% ../../nbs/paper/15_geometry.ipynb #ebc54b47
-MINI = dict(words_of='wordnet+records:30000') # where words are counted: what the inverter was trained on
+MINI = dict(words_of='wordnet+records:60000') # where words are counted: what the inverter was trained on
 PAPER = dict(words_of='nq')
 
 JOBS = dict(
