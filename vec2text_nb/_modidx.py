@@ -948,5 +948,6 @@ d = { 'settings': { 'branch': 'main',
                                       'vec2text_nb.training.whole_json': ('training.html#whole_json', 'vec2text_nb/training.py'),
                                       'vec2text_nb.training.wire_copy_heads': ('training.html#wire_copy_heads', 'vec2text_nb/training.py'),
                                       'vec2text_nb.training.with_hypotheses': ('training.html#with_hypotheses', 'vec2text_nb/training.py'),
+                                      'vec2text_nb.training.with_start': ('training.html#with_start', 'vec2text_nb/training.py'),
                                       'vec2text_nb.training.write_hypotheses': ( 'training.html#write_hypotheses',
                                                                                  'vec2text_nb/training.py')}}}

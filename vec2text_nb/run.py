@@ -395,7 +395,7 @@ def make_corrector_trainer(x:Experiment, model:CorrectorEncoderModel, train:Pair
     hypothesizer, args = make_hypothesizer(x), x.args
     model.config.no_repeat_ngram_size = hypothesizer.config.no_repeat_ngram_size
     earlier = CorrectorEncoderModel.from_pretrained(find_checkpoint(args.hypothesis_corrector, 'corrector'), device=args.device) if args.hypothesis_corrector else None
-    if x.model_args.init_from_hypothesizer:
+    if x.model_args.init_from_hypothesizer and not last_checkpoint(args.output_dir):
         start_from_hypothesizer(model, hypothesizer)
         if x.model_args.copy_heads: wire_copy_heads(model, x.model_args.copy_heads, train, seed=args.seed)
     models = Corrector(hypothesizer, earlier, x.embedder, x.tokenizer)

@@ -6,8 +6,8 @@
 __all__ = ['LOG_NAMES', 'Ragged', 'tokenize', 'OnTheFly', 'Pairs', 'length_batches', 'LengthBatches', 'EpochLoader',
            'TokenTrainer', 'clear_write_errors', 'add_noise', 'check_loaded', 'token_metrics', 'log_names',
            'generation_metrics', 'InverterTrainer', 'keep_best_model', 'InversionTrainer', 'CorrectorTrainer',
-           'last_checkpoint', 'whole_json', 'write_hypotheses', 'Corruption', 'as_hypotheses', 'hypothesize',
-           'with_hypotheses', 'start_from_hypothesizer', 'fitted', 'random_code', 'watched', 'observed',
+           'last_checkpoint', 'whole_json', 'write_hypotheses', 'Corruption', 'with_start', 'as_hypotheses',
+           'hypothesize', 'with_hypotheses', 'start_from_hypothesizer', 'fitted', 'random_code', 'watched', 'observed',
            'wire_copy_heads', 'train_probe', 'into_width', 'start_from_probe', 'train_tokenizer', 'make_backbone']
 
 # %% ../nbs/08_training.ipynb #ab50702a
@@ -349,6 +349,10 @@ class Corruption:
         return ' '.join(words) or text
 
 # %% ../nbs/08_training.ipynb #bfa10b2f
+def with_start(labels:Sequence[Sequence[int]]) -> Tensor: # (N, L)
+    "Labels as a decoder writes them: its start token before each, padded"
+    return F.pad(pad_ids(labels, 0), (1, 0))
+
 def as_hypotheses(
     corrector:Corrector, # with an embedder
     texts:Sequence[str] # N texts
@@ -356,7 +360,7 @@ def as_hypotheses(
     "Any texts as hypotheses"
     length = corrector.max_length
     labels, cut = tokenize(texts, corrector.tokenizer, length-1)
-    ids = F.pad(pad_ids([labels[i] for i in range(len(labels))], 0), (1, 0))
+    ids = with_start([labels[i] for i in range(len(labels))])
     return dict(hypothesis_ids=F.pad(ids, (0, length-ids.shape[1])).numpy(), hypothesis_embeddings=corrector.embedder.encode(cut, progress=False).cpu().numpy())
 
 # %% ../nbs/08_training.ipynb #7e9e7037
@@ -461,7 +465,7 @@ def wire_copy_heads(
     free = size*(t5.config.num_heads-heads)              # where the free heads begin
     back, look = t5.encoder.block[0].layer[0].SelfAttention, t5.decoder.block[0].layer[1].EncDecAttention
     vectors = torch.from_numpy(np.asarray(pairs.embeddings[rows], dtype=np.float32)).to(device)
-    ids = F.pad(pad_ids([pairs.labels[i] for i in rows], 0), (1, 0)).to(device)                         # (N, L)
+    ids = with_start([pairs.labels[i] for i in rows]).to(device)                                        # (N, L)
     words, stream, _, _ = observed(corrector, vectors, ids)
     real = ids != 0
     code = random_code(words[real], size, seed)
