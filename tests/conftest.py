@@ -23,6 +23,15 @@ def seeded():
     if "torch" in sys.modules: sys.modules["torch"].manual_seed(0)
 
 
+@pytest.fixture(scope="session")
+def golden_checkpoints():
+    "Writes the checkpoints of golden.GOLDEN, in half a second, for the test files that ask for them"
+    import golden
+    golden.write_golden(golden.GOLDEN)
+    yield
+    golden.FOLDER.cleanup()
+
+
 LONGEST = ["test_notebooks", "test_guides", "test_browser", "test_training", "test_jupyterlab", "test_publishing", "test_reproduce",
            "test_evaluation"]
 

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from golden import GOLDEN, STORED
 from project import ROOT
 
 from vec2text_nb import cli
 from vec2text_nb.cli import invert_main
 
-GOLDEN = Path(__file__).parent/"fixtures"/"golden"
+pytestmark = pytest.mark.usefixtures("golden_checkpoints")
 MODEL = [part for name, folder in dict(model="inverter", corrector="corrector", embedder="embedder", backbone="backbone").items()
          for part in (f"--{name}", str(GOLDEN/folder))] + ["--device", "cpu"]
 QUICK = [*MODEL, "--steps", "0", "--max_length", "6"]     # 768 wide, in chunks of 512; the texts are gibberish
@@ -266,8 +267,8 @@ def test_progress_on_a_terminal(run, tmp_path, monkeypatch):
 
 
 def test_answers_are_those_of_the_package(run, tmp_path):
-    cases = json.loads((GOLDEN/"cases.json").read_text())["cases"]
-    np.savez(tmp_path/"v.npz", embedding=np.load(GOLDEN/"embeddings.npz")["embeddings"])
+    cases = json.loads((STORED/"cases.json").read_text())["cases"]
+    np.savez(tmp_path/"v.npz", embedding=np.load(STORED/"embeddings.npz")["embeddings"])
     for case in cases[:3]:
         options = ["--steps", case["num_steps"] or 0, "--beam", case["sequence_beam_width"], "--last"]
         status, out, _ = run(tmp_path/"v.npz", *MODEL, *options, "--json")

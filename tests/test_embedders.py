@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from golden import GOLDEN, STORED
 from pipelines import D, N, P, T, pipeline
 from safetensors.torch import load_file, save_file
 
@@ -17,8 +18,8 @@ from vec2text_nb import embedders as E
 from vec2text_nb.embedders import load_embedder
 
 PROMPT = {"prompts": {"q": "query: "}, "default_prompt_name": "q"}
-GOLDEN = Path(__file__).parent/"fixtures"/"golden"
-pytestmark = pytest.mark.skipif(E.packaged_minilm() is None, reason="needs the extra [minilm]")
+pytestmark = [pytest.mark.skipif(E.packaged_minilm() is None, reason="needs the extra [minilm]"),
+              pytest.mark.usefixtures("golden_checkpoints")]
 
 
 @pytest.fixture(scope="session")
@@ -66,10 +67,10 @@ def test_minilm_is_sentence_transformers(minilm):
 
 @pytest.mark.parametrize("layout", ["bare", "st"])
 def test_gtr_base_gives_the_golden_vectors(layout, tmp_path):
-    folder, texts = GOLDEN/"embedder", json.loads((GOLDEN/"cases.json").read_text())["source_texts"]
+    folder, texts = GOLDEN/"embedder", json.loads((STORED/"cases.json").read_text())["source_texts"]
     if layout == "st": folder = pipeline(tmp_path/"st", folder, [T, P, N], **{"1_Pooling__config": {"pooling_mode_mean_tokens": True}})
     e = load_embedder("gtr_base", folder=folder, device="cpu")
-    golden = torch.from_numpy(np.load(GOLDEN/"embeddings.npz")["embeddings"])
+    golden = torch.from_numpy(np.load(STORED/"embeddings.npz")["embeddings"])
     for batch_size in (64, 5, 1): assert (e.encode(texts, batch_size, max_tokens=24) - golden).abs().max() < 1e-5
     assert (e.encode(texts) - golden).abs().max() > 1e-3              # two of them are longer than 24 tokens
     assert (e.name, e.dim, e.max_tokens, e.normalized) == ("gtr_base", 768, 512, False)

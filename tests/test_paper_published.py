@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
+from golden import GOLDEN, STORED
 from huggingface_hub.errors import LocalEntryNotFoundError
 from pipelines import N, P, T, pipeline
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
@@ -23,8 +24,8 @@ from vec2text_nb.paper.reproduce import NOTEBOOKS, pick_jobs
 from vec2text_nb.paper.reproduce_published import PAPER
 from vec2text_nb.sources import function_splits
 
-GOLDEN = Path(__file__).parent/"fixtures"/"golden"
-CASES = json.loads((GOLDEN/"cases.json").read_text())
+pytestmark = pytest.mark.usefixtures("golden_checkpoints")
+CASES = json.loads((STORED/"cases.json").read_text())
 HUB = {"jxm/gtr__nq__32": "inverter", "jxm/gtr__nq__32__correct": "corrector", "t5-base": "backbone",
        "sentence-transformers/gtr-t5-base": "embedder"}
 ADA = "jxm/vec2text__openai_ada002__msmarco__msl128__"
@@ -94,7 +95,7 @@ def cosine_of_reference(steps, width):
     "Mean cosine of the golden vectors and those of the reference's answers: random models score nothing else than 0"
     case = next(c for c in CASES["cases"] if (c["num_steps"], c["sequence_beam_width"]) == (steps, width))
     written = load_embedder("gtr_base", folder=GOLDEN/"embedder", device="cpu").encode(case["texts"], max_tokens=CASES["max_seq_length"])
-    return mean_and_sem(cosine(written, torch.from_numpy(np.load(GOLDEN/"embeddings.npz")["embeddings"])))
+    return mean_and_sem(cosine(written, torch.from_numpy(np.load(STORED/"embeddings.npz")["embeddings"])))
 
 
 def test_the_published_names_give_the_references_scores(hub, tmp_path):

@@ -1,20 +1,21 @@
 """The published layout and the reference implementation's answers, token for token.
 
 The fixtures are tiny random checkpoints written by the reference implementation, with its outputs; fixtures/README.md says how they were
-made."""
+made, and golden.py puts them together again."""
 import json
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from golden import GOLDEN, RECIPE, STORED, digest
+from safetensors.numpy import load_file
 
 from vec2text_nb import invert_embeddings, invert_embeddings_and_return_hypotheses, load_corrector
 
-GOLDEN = Path(__file__).parent/"fixtures"/"golden"
-CASES = json.loads((GOLDEN/"cases.json").read_text())
-TARGETS = np.load(GOLDEN/"embeddings.npz")
+pytestmark = pytest.mark.usefixtures("golden_checkpoints")
+CASES = json.loads((STORED/"cases.json").read_text())
+TARGETS = np.load(STORED/"embeddings.npz")
 
 
 @pytest.fixture(scope="module", params=["", "_bin_sharded"], ids=["safetensors", "sharded-bin"])
@@ -33,6 +34,20 @@ def test_ids_and_texts_equal_the_references(corrector, case):
     result = invert(corrector, case)
     assert [list(t[-1].ids) for t in result.trace] == case["ids"]
     assert result.texts == case["texts"]
+
+
+@pytest.mark.parametrize("checkpoint", RECIPE["sha256"])
+def test_the_checkpoints_are_the_references_bit_for_bit(checkpoint):
+    "Of what the reference wrote the digests are stored; the shards hold the same, and the tied weights under all their names"
+    written = load_file(GOLDEN/checkpoint/"model.safetensors")
+    assert digest(written) == RECIPE["sha256"][checkpoint]
+    if checkpoint in ("backbone", "embedder"): return
+    shards = sorted((GOLDEN/f"{checkpoint}_bin_sharded").glob("*.bin"))
+    sharded = {name: t.numpy() for file in shards for name, t in torch.load(file, weights_only=True).items()}
+    aliases = sharded.keys() - written.keys()
+    assert len(shards) == len(aliases) == 3
+    for name in aliases: assert np.array_equal(sharded.pop(name), written["encoder_decoder.shared.weight"])
+    assert digest(sharded) == RECIPE["sha256"][checkpoint]
 
 
 def test_the_cases_are_worth_comparing():

@@ -1,12 +1,12 @@
 "Loading by name: the hub's part is played by local folders in the published layout."
 import json
 import shutil
-from pathlib import Path
 
 import huggingface_hub
 import numpy as np
 import pytest
 import torch
+from golden import GOLDEN, STORED
 from huggingface_hub.errors import LocalEntryNotFoundError
 from transformers import AutoTokenizer, T5Config, T5ForConditionalGeneration
 
@@ -16,9 +16,9 @@ from vec2text_nb.hypothesizer import InversionConfig, InversionModel, t5_archite
 from vec2text_nb.inversion import Corrector
 from vec2text_nb.pretrained import PRETRAINED, save_corrector
 
-GOLDEN = Path(__file__).parent/"fixtures"/"golden"
-CASE = json.loads((GOLDEN/"cases.json").read_text())["cases"][1]
-TARGETS = np.load(GOLDEN/"embeddings.npz")["embeddings"]
+pytestmark = pytest.mark.usefixtures("golden_checkpoints")
+CASE = json.loads((STORED/"cases.json").read_text())["cases"][1]
+TARGETS = np.load(STORED/"embeddings.npz")["embeddings"]
 HUB = {"jxm/gtr__nq__32": "inverter", "jxm/gtr__nq__32__correct": "corrector_bin_sharded", "backbone": "backbone",
        "sentence-transformers/gtr-t5-base": "embedder"}
 

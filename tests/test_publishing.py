@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from golden import GOLDEN
 from hub_server import SHA, Server
 from project import ROOT
 from safetensors.torch import load_file
@@ -22,7 +23,7 @@ from vec2text_nb.inversion import Corrector
 from vec2text_nb.pretrained import alias_file, find_checkpoint, model_digest, read_aliases, register_alias, save_corrector
 from vec2text_nb.publishing import publish, push_to_hub
 
-GOLDEN = Path(__file__).parent/"fixtures"/"golden"
+pytestmark = pytest.mark.usefixtures("golden_checkpoints")
 TOKEN = "hf_" + "0123456789abcdef" * 2
 PAIR_FILES = {"README.md", *(f"{part}/{name}" for part in ("hypothesizer", "corrector")
                              for name in ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"))}

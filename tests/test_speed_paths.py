@@ -3,11 +3,11 @@ import json
 import random
 import sys
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from golden import GOLDEN, STORED
 from project import ROOT
 
 from vec2text_nb import inversion, load_corrector, load_pretrained_corrector
@@ -15,7 +15,7 @@ from vec2text_nb import inversion, load_corrector, load_pretrained_corrector
 sys.path.insert(0, str(ROOT/"tools"))
 import bench
 
-GOLDEN = Path(__file__).parent/"fixtures"/"golden"
+pytestmark = pytest.mark.usefixtures("golden_checkpoints")
 FILES = sorted((ROOT/"results"/"speed").glob("*-steps*.json"))
 TEXTS = ["a small bird with a red breast", "the act of buying something", "not able to be seen", "he walked home in the rain",
          "a kind of bread", "a person who sings"]
@@ -27,7 +27,7 @@ def problem(request):
     if request.param == "golden":
         corrector = load_corrector(str(GOLDEN/"inverter"), str(GOLDEN/"corrector"), embedder=GOLDEN/"embedder",
                                    backbone=str(GOLDEN/"backbone"), device="cpu")
-        return corrector, torch.from_numpy(np.load(GOLDEN/"embeddings.npz")["embeddings"])
+        return corrector, torch.from_numpy(np.load(STORED/"embeddings.npz")["embeddings"])
     corrector = load_pretrained_corrector(device="cpu")
     return corrector, corrector.embedder.encode(TEXTS)
 
