@@ -6,10 +6,10 @@
 __all__ = ['READERS', 'PARQUET', 'ROLES', 'PARTS', 'SOURCES', 'BEIR', 'BEIR_WITH_QUERIES', 'text_lines', 'missing_column',
            'read_csv', 'text_of', 'read_jsonl', 'read_json', 'library', 'read_parquet', 'read_txt', 'read_file',
            'usable_texts', 'HubSet', 'table_texts', 'load_hub', 'nltk_corpus', 'join_words', 'paragraphs', 'news_texts',
-           'brown_texts', 'reuters_texts', 'gutenberg_texts', 'kjv_texts', 'default_records', 'OwnSplits', 'register',
-           'Corpus', 'roles_of', 'table_corpus', 'unique', 'hub_corpus', 'function_corpus', 'unknown_source',
-           'path_corpus', 'open_corpus', 'open_corpora', 'check_limit', 'load_texts', 'sample', 'held_out_first',
-           'load_splits', 'function_splits', 'read_splits']
+           'brown_texts', 'reuters_texts', 'gutenberg_texts', 'kjv_texts', 'default_records', 'OwnSplits',
+           'default_messages', 'register', 'Corpus', 'roles_of', 'table_corpus', 'unique', 'hub_corpus',
+           'function_corpus', 'unknown_source', 'path_corpus', 'open_corpus', 'open_corpora', 'check_limit',
+           'load_texts', 'sample', 'held_out_first', 'load_splits', 'function_splits', 'read_splits']
 
 # %% ../nbs/01c_sources.ipynb #f1bf488e
 import csv, difflib, functools, html, importlib, inspect, itertools, json, logging, os, random, re, subprocess
@@ -279,9 +279,17 @@ class OwnSplits:
     read:Callable[..., Iterable[str]] # split -> texts; takes `n` too if a number can be asked for
     splits:tuple[str, ...]=ROLES
 
+def default_messages(
+    split:str, # train, validation or test
+    n:int=60_000 # of all splits together: eight tenths are train
+) -> list[str]:
+    "Texts of invented messages; whole templates are held out"
+    from vec2text_nb.records import message_texts
+    return message_texts(n*8//10 if split == 'train' else n//10, split)
+
 SOURCES |= {kind: OwnSplits(partial(everyday_sentences, kind)) for kind in DOCUMENTS}
 SOURCES |= {kind: OwnSplits(partial(opinion_sentences, kind), ('test',)) for kind in OPINIONS}
-SOURCES['manuals'] = manual_texts
+SOURCES |= dict(manuals=manual_texts, messages=OwnSplits(default_messages))
 
 # %% ../nbs/01c_sources.ipynb #892a3781
 def register(
