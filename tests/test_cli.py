@@ -335,7 +335,7 @@ def test_bad_files_are_one_line(run, tmp_path):
     (["text", "--steps", "-1"], "num_steps"),
     (["text", "--beam", "-1", "--steps", "1"], "sequence_beam_width"), (["text", "--batch_size", "0"], "batch_size"),
     (["text", "--max_length", "1"], "max_length"), (["text", "--no_repeat_ngram_size", "-1"], "no_repeat_ngram_size"),
-    (["text", "--device", "abacus"], "--device abacus cannot be used"),
+    (["text", "--device", "abacus"], "device abacus: expected cpu, cuda, cuda:1 or mps"),
     (["text", "--model", "word2vec"], "Known names: all-MiniLM-L6-v2"), (["text", "--embedder", "all-MiniLM-L6-v2"], "384"),
     (["half \udce9 text"], "half a surrogate pair")])
 def test_bad_options_are_one_line(run, argv, message, tmp_path):

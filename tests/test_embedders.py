@@ -254,3 +254,21 @@ def test_import_is_light_and_loading_is_silent(tmp_path):
     env = {k: v for k, v in os.environ.items() if "PROGRESS" not in k} | {"PYTHONPATH": str(Path(E.__file__).parents[1])}
     done = subprocess.run([sys.executable, "-c", CHILD], capture_output=True, text=True, cwd=tmp_path, env=env)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "") and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("built, gpus, device, message", [
+    (False, 0, "cuda", r"device cuda: this torch \(.*\) has no CUDA; use cpu"),
+    (True, 0, "cuda:0", "device cuda:0: torch finds no GPU; use cpu"),
+    (True, 2, "cuda:2", "device cuda:2: there are 2 GPUs, cuda:0 to cuda:1; use cuda"),
+    (False, 0, "mps", "device mps: MPS needs a Mac with an Apple chip; use cpu"),
+    (False, 0, "gpu", "device gpu: expected cpu, cuda, cuda:1 or mps")])
+def test_a_device_that_is_not_there(minilm, monkeypatch, built, gpus, device, message):
+    "One clear line from every door: loading an embedder or a pair, and moving either"
+    from vec2text_nb import load_pretrained_corrector
+    corrector = load_pretrained_corrector(device="cpu")
+    monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: built)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    for door in (minilm.to, corrector.to, lambda d: load_embedder(device=d), lambda d: load_pretrained_corrector(device=d)):
+        with pytest.raises(ValueError, match=message): door(device)

@@ -6,12 +6,12 @@
 __all__ = ['POOLINGS', 'T5_ENCODERS', 'UNUSED', 'TOKENIZER_FILES', 'NOT_DECISIVE', 'OLD_FLAGS', 'PLAIN_ENCODER', 'PLAIN_DENSE',
            'WEIGHTS', 'MINILM', 'MINILM_PACKAGE', 'MINILM_SHA256', 'GTR', 'GTE', 'KNOWN', 'OPENAI_DIMS', 'TWINS',
            'MAX_INPUTS', 'MAX_BYTES', 'quiet', 'mean_pool', 'cls_pool', 'max_pool', 'check_texts', 'progress_bar',
-           'encode_sorted', 'default_device', 'digest_of', 'Embedder', 'Pipeline', 'encoder_class', 'check_weights',
-           'seeded', 'load_encoder', 'load_tokenizer', 'token_limit', 'load_dense', 'embed_batch', 'encoder_facts',
-           'LocalEmbedder', 'pooling_of', 'read_json', 'read_modules', 'read_pipeline', 'SentenceTransformerEmbedder',
-           'encoder_folder', 'is_whole', 'packaged_minilm', 'download', 'find_model', 'Known', 'unit_norm',
-           'norm_warning', 'declared_pipeline', 'locate', 'choose_pipeline', 'load_embedder', 'cache_folder',
-           'VectorStore', 'request_batches', 'retry_pause', 'BadAnswer', 'can_pass', 'read_answer',
+           'encode_sorted', 'absent_because', 'default_device', 'digest_of', 'Embedder', 'Pipeline', 'encoder_class',
+           'check_weights', 'seeded', 'load_encoder', 'load_tokenizer', 'token_limit', 'load_dense', 'embed_batch',
+           'encoder_facts', 'LocalEmbedder', 'pooling_of', 'read_json', 'read_modules', 'read_pipeline',
+           'SentenceTransformerEmbedder', 'encoder_folder', 'is_whole', 'packaged_minilm', 'download', 'find_model',
+           'Known', 'unit_norm', 'norm_warning', 'declared_pipeline', 'locate', 'choose_pipeline', 'load_embedder',
+           'cache_folder', 'VectorStore', 'request_batches', 'retry_pause', 'BadAnswer', 'can_pass', 'read_answer',
            'check_openai_options', 'openai_client', 'request', 'encode_by_request', 'OpenAIEmbedder']
 
 # %% ../nbs/00_embedders.ipynb #77762d82
@@ -109,13 +109,26 @@ def encode_sorted(
     return vectors
 
 # %% ../nbs/00_embedders.ipynb #3423f3a2
+def absent_because(
+    device: torch.device,
+) -> str | None:  # None: it is there
+    "Why this machine cannot use a device"
+    if device.type == "mps" and not torch.backends.mps.is_available(): return "MPS needs a Mac with an Apple chip"
+    if device.type != "cuda": return None
+    if not torch.backends.cuda.is_built(): return f"this torch ({torch.__version__}) has no CUDA"
+    count = torch.cuda.device_count()
+    if not count: return "torch finds no GPU"
+    return f"there are {count} GPUs, cuda:0 to cuda:{count-1}" if (device.index or 0) >= count else None
+
 def default_device(
     device: str | torch.device | None = None,  # None: the best that this machine has
 ) -> torch.device:
-    "The device that was asked for, or CUDA, MPS, CPU in this order"
-    if device is not None: return torch.device(device)
-    if torch.cuda.is_available(): return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    "The device that was asked for, or CUDA, MPS, CPU in this order; raises ValueError for one that is not there"
+    best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try: found = torch.device(best if device is None else device)
+    except (RuntimeError, TypeError) as err: raise ValueError(f"device {device}: expected cpu, cuda, cuda:1 or mps") from err
+    if why := absent_because(found): raise ValueError(f"device {device}: {why}; use {best}")
+    return found
 
 # %% ../nbs/00_embedders.ipynb #f57539d0
 def digest_of(
@@ -157,7 +170,7 @@ class Embedder:
 
     def to(self, device: str | torch.device) -> "Embedder":
         "Move to a device; returns self"
-        self.device = torch.device(device)
+        self.device = default_device(device)
         return self
 
 # %% ../nbs/00_embedders.ipynb #2b3625d8
@@ -327,7 +340,7 @@ class LocalEmbedder(Embedder):
 
     def to(self, device: str | torch.device) -> "LocalEmbedder":
         "Move to a device; returns self"
-        for part in (self.model, self.dense): part.to(device)
+        for part in (self.model, self.dense): part.to(default_device(device))
         return super().to(device)
 
     def _embed(self, texts, limit): return embed_batch(self, texts, limit)
@@ -409,7 +422,7 @@ class SentenceTransformerEmbedder(Embedder):
 
     def to(self, device: str | torch.device) -> "SentenceTransformerEmbedder":
         "Move to a device; returns self"
-        self.model.to(device)
+        self.model.to(default_device(device))
         return super().to(device)
 
     def _embed(self, texts, limit):

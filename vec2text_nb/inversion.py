@@ -21,7 +21,7 @@ from torch import Tensor
 
 from .corrector import CorrectorEncoderModel
 from .decoding import DecoderWeights, beam_search, sample, source_bytes, tidy
-from .embedders import Embedder, norm_warning, progress_bar
+from .embedders import Embedder, default_device, norm_warning, progress_bar
 from .hypothesizer import InversionModel
 from .metrics import cosine
 
@@ -237,7 +237,7 @@ class Corrector:
     def embedder_name(self): return self.inversion_model.config.embedder_model_api or self.inversion_model.config.embedder_model_name
 
     def to(self, device): # moves the models and the embedder; returns self
-        for part in filter(None, (self.inversion_model, self.corrector_model, self.embedder)): part.to(device)
+        for part in filter(None, (self.inversion_model, self.corrector_model, self.embedder)): part.to(default_device(device))
         return self
 
     @property
