@@ -32,7 +32,7 @@ def golden_checkpoints():
     golden.FOLDER.cleanup()
 
 
-LONGEST = ["test_notebooks", "test_guides", "test_browser", "test_training", "test_jupyterlab", "test_publishing", "test_reproduce",
+LONGEST = ["test_notebooks", "test_guides", "test_browser", "test_training", "test_jupyterlab", "test_publishing", "test_pair", "test_reproduce",
            "test_evaluation"]
 
 

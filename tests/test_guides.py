@@ -11,9 +11,10 @@ sys.path.insert(0, str(ROOT/"tools"))
 from time_guide import laptop_script, page, run
 
 from vec2text_nb.cli import eval_parser, invert_parser
+from vec2text_nb.pair import pair_parser
 from vec2text_nb.run import parse_flags
 
-COMMAND = re.compile(r"`?\b(v2t-invert|v2t-eval|v2t-train|torchrun --nproc_per_node \d -m vec2text_nb\.run) ([^`\n#]*)")
+COMMAND = re.compile(r"`?\b(v2t-invert|v2t-eval|v2t-train-pair|v2t-train|torchrun --nproc_per_node \d -m vec2text_nb\.run) ([^`\n#]*)")
 
 
 def test_a_newcomer_trains_an_inverter_with_the_commands_of_the_page(tmp_path):
@@ -37,10 +38,11 @@ def test_the_other_commands_have_flags_that_exist(name):
         if command in ("v2t-train", "torchrun"):
             args = ["10" if a == "$STEPS" else a for a in args]
             parse_flags([*args, "--output_dir", "out", "--use_cpu", "True"])  # no GPU: some flags are refused without
-        else: {"v2t-invert": invert_parser, "v2t-eval": eval_parser}[command]().parse_args(args)
+        else: {"v2t-invert": invert_parser, "v2t-eval": eval_parser, "v2t-train-pair": pair_parser}[command]().parse_args(args)
 
 
 def test_the_commands_are_found():
     text = "See `v2t-eval --n 2`.\n```sh\nv2t-train --a 1 \\\n  --b 'c d'\ntorchrun --nproc_per_node 4 -m vec2text_nb.run --e f\n```"
     assert commands(text) == [("v2t-eval", ["--n", "2"]), ("v2t-train", ["--a", "1", "--b", "c d"]), ("torchrun", ["--e", "f"])]
-    assert {"v2t-train", "torchrun", "v2t-eval", "v2t-invert"} <= {c for c, _ in commands(page("guides/train_an_inverter.ipynb"))}
+    found = {command for command, _ in commands(page("guides/train_an_inverter.ipynb"))}
+    assert {"v2t-train", "v2t-train-pair", "torchrun", "v2t-eval", "v2t-invert"} <= found

@@ -1,10 +1,11 @@
-"""Score the bundled inverter on three sets of held-out texts, keep the figures in results/bundled/, and write the model card from them.
+"""Score the bundled inverter on nine kinds of held-out texts, keep the figures in results/bundled/, and write the model card from them.
 
     python tools/evaluate_bundled.py             # hours; can be stopped and started again
     python tools/evaluate_bundled.py --card      # only write the card again from the JSON
 
-The sets are WordNet and invented records, of whose other texts the models were trained on, and, out of their domain, the King James
-Bible. They need WordNet (Debian's wordnet-base), Faker, and Debian's bible-kjv; a set that cannot be read is "not run"."""
+The models were trained on other texts of the first three kinds, and on none of the rest. WordNet, the manuals and the King James Bible come
+from Debian packages, mails, speeches, tweets, reviews and editorials from archives of package indexes (vec2text_nb.corpora says how to get
+them), records and messages are invented; a set that cannot be read is "not run"."""
 import argparse
 import json
 import shlex
@@ -14,11 +15,18 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT/'results'/'bundled'
 CARD = ROOT/'vec2text_nb'/'pretrained'/'all-MiniLM-L6-v2'/'README.md'
-RECORDS = 60_000  # those that the models were trained on the train split of
-TITLES = {'wordnet': 'WordNet', 'records': 'invented records', 'kjv': 'King James Bible (out of domain)'}
-DATA = {'wordnet': 'WordNet 3.0, definitions and examples, test split',
-        'records': f'invented records, the first {RECORDS:,} texts, test split',
-        'kjv': 'verses of the King James Bible of 3 to 24 words, lower-cased; none in training'}
+RECORDS = 60_000  # the first ones; the models were trained on texts of the train split alone
+SETS = {  # name -> title, what the texts are
+    'wordnet': ('WordNet', 'WordNet 3.0, definitions and examples, test split'),
+    'records': ('invented records', f'invented records, the first {RECORDS:,} texts, test split'),
+    'manuals': ('manuals', 'sentences of the manuals of Python, PostgreSQL, SQLite and Rust and of the Jargon File, test split'),
+    'messages': ('messages (out of domain)', 'invented messages of held-out templates: tickets, orders, bank and clinic; none in training'),
+    'people': ('mails and speeches (out of domain)', 'sentences of mails and State of the Union addresses, test split; none in training'),
+    'tweets': ('tweets (out of domain)', 'tweets of Hutto and Gilbert (2014); none in training'),
+    'reviews': ('product and film reviews (out of domain)', 'reviews of products and films of Hutto and Gilbert (2014); none in training'),
+    'editorials': ('editorials (out of domain)', 'editorials of Hutto and Gilbert (2014); none in training'),
+    'kjv': ('King James Bible (out of domain)', 'verses of the King James Bible of 3 to 24 words, lower-cased; none in training'),
+}
 SETTINGS = ('0', '1', '5', '20', '20x4', '20x8')
 
 
@@ -29,9 +37,12 @@ def texts_of(name):
     "All texts of a set that the models were not trained on"
     from vec2text_nb.paper.out_of_domain import comparable
     from vec2text_nb.sources import load_splits, load_texts
-    if name == 'wordnet': return load_splits('wordnet')['test']
+    if name in ('wordnet', 'manuals'): return load_splits(name)['test']
     if name == 'records': return load_splits(f'records:{RECORDS}')['test']
-    return comparable(load_texts('kjv'), min_words=3)
+    if name == 'people': return load_splits('mails+speeches')['test']
+    if name == 'messages': return load_texts('messages', 'test')
+    if name == 'kjv': return comparable(load_texts('kjv'), min_words=3)
+    return list(dict.fromkeys(load_texts({'reviews': 'products+films'}.get(name, name), 'test')))
 
 
 def evaluate(name, corrector, a, command):
@@ -39,7 +50,7 @@ def evaluate(name, corrector, a, command):
     from vec2text_nb.evaluation import draw_texts, name_scores, parse_setting, run_evaluation
     try: texts = draw_texts(texts_of(name), a.n, a.seed)
     except (ImportError, OSError) as err:
-        print(f'{name}: not run: ' + ("Debian's bible-kjv-text is not installed" if name == 'kjv' else err))
+        print(f'{name}: not run: {err}')
         return
     settings = [parse_setting(s, a.n_beam if 'x' in s else None) for s in a.settings]
 
@@ -47,7 +58,7 @@ def evaluate(name, corrector, a, command):
         scores = ', '.join(f"{k} {v['mean']} ± {v['sem']}" for k, v in run['scores'].items())
         time = f"; {run['seconds_per_text']} s a text" if run['seconds_per_text'] else ''
         print(f"{name}, {run['setting']}, n = {run['n']}: {scores}{time}", flush=True)
-    run_evaluation(corrector, texts, settings, results(name), DATA[name], command, a.seed, overwrite=a.overwrite, report=report,
+    run_evaluation(corrector, texts, settings, results(name), SETS[name][1], command, a.seed, overwrite=a.overwrite, report=report,
                    also=name_scores(texts) if name == 'records' else None)
 
 
@@ -56,23 +67,24 @@ CARD_TEXT = '''# Bundled inverter for all-MiniLM-L6-v2
 Two small T5 models that read short English texts back out of their all-MiniLM-L6-v2 embeddings: a hypothesizer and a corrector, in
 the published vec2text layout, half precision. They make the method visible without network or GPU.
 
-- **Texts**: {data},
-  3 to 24 words, lower-cased (the embedder's tokenizer lower-cases, so case is not in the vector): {texts}.
-  Held out were {held_out}. A hash of the text decides its split, so no held-out text was trained on.
+- **Texts**: {total:,} of 3 to 24 words, lower-cased (the embedder's tokenizer lower-cases, so case is not in the vector):
+  {texts[wordnet]:,} definitions and examples of WordNet 3.0, {texts[variants]:,} parts of them and such with some words exchanged
+  (`tools/vary_texts.py`), {texts[manuals]:,} sentences of the manuals of Python, PostgreSQL, SQLite and Rust and of the Jargon File, and
+  {texts[records]:,} invented records about people who do not exist. A hash of each text decides its split; no held-out text was trained on.
 - **Models**: T5, {models}.
-  The corrector has {copy_heads} more heads in each attention, which began wired to copy the hypothesis (`--copy_heads`).
+  The corrector has {copy_heads} more heads in each attention, which began wired to copy the hypothesis.
 - **Training**: {made_by}.
-  Seeds {seed}, AdamW, batch {batch_size}; the hypothesizer {steps[first_hypothesizer]:,} steps on unchanged texts and half of the records
-  to a loss of {losses[first_hypothesizer]}, then {steps[hypothesizer]:,} on all to {losses[hypothesizer]}; the corrector
-  {steps[first_corrector]:,} steps on {corr_texts} texts to {losses[first_corrector]}, then {steps[corrector]:,} on all to
-  {losses[corrector]} (training losses of the last 100 steps). Of the hypotheses that it corrects, {corrupted} are the text itself with
-  words exchanged, left out or moved, the others the hypothesizer's.
+  It started from {started_from}.
+  {optimizer}, batches of {batch_size:,}, seed {seed}; the corrector learned on {first_guesses:,} first guesses of the hypothesizer and on
+  corrupted texts, then on its own outputs.
 - **Decoding**: no {ngram} tokens come twice in a text (`no_repeat_ngram_size` in the config, which `invert` can overrule).
 - **Files**: {size:.0f} MB; model digest `{digest}`.
 
-```sh
-{commands}
-```
+| stage | seconds | samples | held-out loss per token: WordNet | records | manuals |
+|---|---|---|---|---|---|
+{stages}
+
+The losses step by step are in `results/training/bundled.json`.
 
 ## Held-out scores
 
@@ -85,35 +97,41 @@ recovered and the true text.
 
 ## What it can and cannot do
 
-It recovers what a short text is about and many of its words, sometimes the sentence. It knows no names, numbers, code or other
-languages beyond those of the texts that it was trained on, and a text longer than {longest} tokens cannot come back whole. What it
-fails to recover may still be recoverable: a larger model trained for longer gets much further (arXiv 2310.06816).
+It recovers what a short text is about and many of its words, sometimes the sentence. Of texts unlike those it was trained on it recovers
+less, and no code or other languages; a text longer than {longest} tokens cannot come back whole. A miss is not proof of safety: a larger
+model trained for longer recovers much more (arXiv 2310.06816).
 
-## Licence
+## License
 
-The weights are under Apache-2.0 like the code. WordNet 3.0 is Copyright 2006 by Princeton University, all rights reserved; its
-licence permits use, copying, modification and distribution for any purpose without fee.{licence} The embedder is not included.
+The weights are under Apache-2.0 like the code. The texts they were trained on:
+
+{licenses}
+
+The embedder is not included.
 '''
 
 
 def card():
     "The model card as text, from the results, the configs and training.json. Raises ValueError if the results are of different weights."
     from vec2text_nb.evaluation import results_table
-    folder, found = CARD.parent, {name: json.loads(results(name).read_text()) for name in TITLES if results(name).exists()}
+    folder, found = CARD.parent, {name: json.loads(results(name).read_text()) for name in SETS if results(name).exists()}
     digests = {r['model_digest'] for r in found.values()}
     if len(digests) != 1: raise ValueError(f'results/bundled is of the weights {sorted(digests)}: expected those of one model')
     size = sum(f.stat().st_size for f in folder.rglob('*') if f.is_file() and f != CARD)/1e6
     config, other = (json.loads((folder/part/'config.json').read_text()) for part in ('hypothesizer', 'corrector'))
-    t5, longest = config['backbone'], config['max_seq_length']-1
-    models = (f"width {t5['d_model']}, {t5['num_layers']} encoder and {t5['num_decoder_layers']} decoder layers, "
+    (t5, wide), longest = (config['backbone'], other['backbone']), config['max_seq_length']-1
+    def layers(t5): return f"{t5['num_layers']} encoder and {t5['num_decoder_layers']} decoder layers"
+    models = (f"width {t5['d_model']}, {layers(t5)} (hypothesizer) or {layers(wide)} (corrector), "
               f"vocabulary {t5['vocab_size']:,}, {config['num_repeat_tokens']} pseudo-tokens, texts of up to {longest} tokens")
     sources = [f"- `results/bundled/{name}.json`: {r['data']}; `{r['command']}`, {r['date']}, {r['machine']}." for name, r in found.items()]
     facts = json.loads((folder/'training.json').read_text())
+    def stage_row(s): return [s['name'], f"{s['seconds']:.0f}", f"{s['samples']:,}", *(f'{loss:.2f}' for loss in s['held_out'].values())]
+    stages = ['| ' + ' | '.join(stage_row(s)) + ' |' for s in facts['stages']]
     return CARD_TEXT.format(**facts | dict(
-        models=models, copy_heads=other['backbone']['num_heads']-t5['num_heads'], longest=longest, ngram=config['no_repeat_ngram_size'],
-        size=size, digest=digests.pop(),
-        commands='\n'.join(facts['commands']), sources='\n'.join(sources),
-        table=results_table({TITLES[name]: results(name) for name in TITLES})))
+        total=sum(facts['texts'].values()), models=models, copy_heads=wide['num_heads']-t5['num_heads'], longest=longest,
+        ngram=config['no_repeat_ngram_size'], size=size, digest=digests.pop(), stages='\n'.join(stages), sources='\n'.join(sources),
+        licenses='\n'.join(f'- {what}: {license}' for what, license in facts['licenses'].items()),
+        table=results_table({title: results(name) for name, (title, _) in SETS.items()})))
 
 
 def main(argv=None):
@@ -121,7 +139,7 @@ def main(argv=None):
     p.add_argument('--n', type=int, default=1000, help='texts of each set (default: %(default)s)')
     p.add_argument('--n_beam', type=int, help='texts for the settings with a beam, the first ones (default: all)')
     p.add_argument('--seed', type=int, default=0)
-    p.add_argument('--sets', nargs='+', default=list(TITLES), choices=list(TITLES), metavar='SET')
+    p.add_argument('--sets', nargs='+', default=list(SETS), choices=list(SETS), metavar='SET')
     p.add_argument('--settings', nargs='+', default=SETTINGS, metavar='S', help='correction steps, or steps x beams (default: all six)')
     p.add_argument('--overwrite', action='store_true', help='replace results of other weights or other texts')
     p.add_argument('--card', action='store_true', help='only write the card from the JSON')

