@@ -499,6 +499,38 @@ def test_help_lists_every_flag(capsys):
     assert not [name for name in names if f"--{name} " not in printed and f"--{name}," not in printed and f"--{name}\n" not in printed]
 
 
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+                                   RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")])
+def test_memory_that_runs_out(place, tmp_path, capsys, monkeypatch, error):
+    "One line; what it advises works, and so do the same flags when memory is free again"
+    from transformers import Trainer
+    flags = dict(max_steps=4, eval_strategy="no", save_steps=1, gradient_accumulation_steps=2, init_from_probe=True)
+    argv, step, stop_at = short(place, tmp_path/"out", **flags), Trainer.training_step, 1
+
+    def full(self, *args, **kwargs):
+        if self.state.global_step == stop_at: raise error
+        return step(self, *args, **kwargs)
+    monkeypatch.setattr(Trainer, "training_step", full)
+    line, last = refused(capsys, argv), tmp_path/"out"/"checkpoint-1"
+    assert line == ("v2t-train: cpu ran out of memory with --per_device_train_batch_size 16. Try --per_device_train_batch_size 8 "
+                    "--gradient_accumulation_steps 4, a batch of 32 in smaller parts. This is another run: give it another --output_dir, "
+                    f"and --init_from_model {last}, in place of any other --init_ flag, to begin with the weights of that step.")
+    stop_at, smaller = None, dict(per_device_train_batch_size=8, gradient_accumulation_steps=4)
+    refused(capsys, short(place, tmp_path/"out", **flags | smaller), "is the folder of another run", "--output_dir")
+    silent(short(place, tmp_path/"new", **flags | smaller | dict(init_from_probe=None, init_from_model=last, max_steps=1)))
+    silent(argv)
+    assert record(tmp_path/"new")["steps"] == 1 and record(tmp_path/"out")["steps"] == 4
+
+
+def test_memory_that_runs_out_at_once(place, tmp_path, capsys, monkeypatch):
+    "Nothing is there to begin with, and a batch of one is not halved"
+    from transformers import Trainer
+    def full(*args, **kwargs): raise torch.OutOfMemoryError("CUDA out of memory.")
+    monkeypatch.setattr(Trainer, "training_step", full)
+    assert "--init_from_model" not in refused(capsys, short(place, tmp_path/"out"), "size 8 --gradient_accumulation_steps 2")
+    refused(capsys, short(place, tmp_path/"one", per_device_train_batch_size=1), "with --per_device_train_batch_size 1. A shorter")
+
+
 def test_no_secret_and_no_pickled_arguments(place, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     silent(short(place, tmp_path/"out", cache_dir=tmp_path/"cache", hub_token=TOKEN, save_steps=1, per_device_train_batch_size=16))

@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['LOG_NAMES', 'Ragged', 'tokenize', 'OnTheFly', 'Pairs', 'length_batches', 'LengthBatches', 'EpochLoader',
-           'TokenTrainer', 'clear_write_errors', 'add_noise', 'check_loaded', 'token_metrics', 'log_names',
-           'generation_metrics', 'InverterTrainer', 'keep_best_model', 'InversionTrainer', 'CorrectorTrainer',
-           'last_checkpoint', 'whole_json', 'write_hypotheses', 'Corruption', 'with_start', 'as_hypotheses',
-           'hypothesize', 'with_hypotheses', 'start_from_hypothesizer', 'fitted', 'random_code', 'watched', 'observed',
-           'wire_copy_heads', 'train_probe', 'into_width', 'start_from_probe', 'train_tokenizer', 'make_backbone']
+           'TokenTrainer', 'clear_write_errors', 'too_large', 'clear_memory_errors', 'add_noise', 'check_loaded',
+           'token_metrics', 'log_names', 'generation_metrics', 'InverterTrainer', 'keep_best_model', 'InversionTrainer',
+           'CorrectorTrainer', 'last_checkpoint', 'whole_json', 'write_hypotheses', 'Corruption', 'with_start',
+           'as_hypotheses', 'hypothesize', 'with_hypotheses', 'start_from_hypothesizer', 'fitted', 'random_code',
+           'watched', 'observed', 'wire_copy_heads', 'train_probe', 'into_width', 'start_from_probe', 'train_tokenizer',
+           'make_backbone']
 
 # %% ../nbs/08_training.ipynb #ab50702a
 import json, math, random, re, shutil
@@ -164,6 +165,9 @@ class TokenTrainer(Trainer):
         if num_items_in_batch is not None: loss = loss*(inputs['labels'] != -100).sum()*self.accelerator.num_processes/num_items_in_batch
         return (loss, outputs) if return_outputs else loss
 
+    def training_step(self, *args, **kwargs):
+        with clear_memory_errors(self.args): return super().training_step(*args, **kwargs)
+
     def _save_checkpoint(self, model, trial):
         with clear_write_errors(): super()._save_checkpoint(model, trial)
 
@@ -181,6 +185,23 @@ def clear_write_errors():
     try: yield
     except (RuntimeError, SafetensorError) as err:
         raise OSError(f'A checkpoint could not be written ({err}). Earlier ones are whole: free some space, or mend the folder, and start again.') from err
+
+# %% ../nbs/08_training.ipynb #7fca6f94
+def too_large(err:BaseException) -> bool:
+    "Did the device run out of memory?"
+    return isinstance(err, torch.OutOfMemoryError) or 'out of memory' in str(err) or 'you tried to allocate' in str(err)
+
+@contextmanager
+def clear_memory_errors(args:TrainingArguments):
+    "Turn what torch raises when memory is short into a `RuntimeError` that says what to do"
+    try: yield
+    except RuntimeError as err:
+        if args.auto_find_batch_size or not too_large(err): raise        # transformers then tries smaller ones itself
+        size, parts, last = args.per_device_train_batch_size, 2*args.gradient_accumulation_steps, last_checkpoint(args.output_dir)
+        smaller = (f'Try --per_device_train_batch_size {size//2} --gradient_accumulation_steps {parts}, a batch of {size//2*parts} in smaller parts. This is another run: give it another --output_dir' if size > 1 else
+                   'A shorter --max_seq_length or a smaller --model_name_or_path needs less. This is another run: give it another --output_dir')
+        begin = f', and --init_from_model {last}, in place of any other --init_ flag, to begin with the weights of that step' if last and size > 1 else ''
+        raise RuntimeError(f'{args.device} ran out of memory with --per_device_train_batch_size {size}. {smaller}{begin}.') from err
 
 # %% ../nbs/08_training.ipynb #88fd411a
 def add_noise(inputs:dict[str, Tensor], level:float) -> dict[str, Tensor]:
