@@ -343,6 +343,18 @@ def test_bad_options_are_one_line(run, argv, message, tmp_path):
     assert (status, out, err.count("\n")) == (2, "", 1) and message in err
 
 
+@pytest.mark.parametrize("command", ["invert", "eval"])
+def test_a_device_that_is_not_there_is_one_line(command, run, monkeypatch, tmp_path):
+    import torch
+    monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    argv = ["text"] if command == "invert" else ["--dataset", "wordnet", "--out", tmp_path/"scores.json"]
+    status, out, err = run(*argv, "--device", "cuda:3", main=getattr(cli, f"{command}_main"))
+    assert (status, out, err) == (2, "", f"v2t-{command}: device cuda:3: there is one GPU, cuda:0; use cuda\n")
+    assert not [*tmp_path.iterdir()]
+
+
 # what the commands share
 
 @pytest.mark.parametrize("name", ["invert", "eval", "publish"])

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -259,16 +260,22 @@ def test_import_is_light_and_loading_is_silent(tmp_path):
 @pytest.mark.parametrize("built, gpus, device, message", [
     (False, 0, "cuda", r"device cuda: this torch \(.*\) has no CUDA; use cpu"),
     (True, 0, "cuda:0", "device cuda:0: torch finds no GPU; use cpu"),
+    (True, 1, "cuda:3", "device cuda:3: there is one GPU, cuda:0; use cuda"),
     (True, 2, "cuda:2", "device cuda:2: there are 2 GPUs, cuda:0 to cuda:1; use cuda"),
     (False, 0, "mps", "device mps: MPS needs a Mac with an Apple chip; use cpu"),
-    (False, 0, "gpu", "device gpu: expected cpu, cuda, cuda:1 or mps")])
+    (False, 0, "gpu", "device gpu: expected cpu, cuda, cuda:1 or mps; use cpu"),
+    (True, 1, "xpu", "device xpu: expected cpu, cuda, cuda:1 or mps; use cuda")])
 def test_a_device_that_is_not_there(minilm, monkeypatch, built, gpus, device, message):
-    "One clear line from every door: loading an embedder or a pair, and moving either"
-    from vec2text_nb import load_pretrained_corrector
+    "One clear line from every door: loading an embedder, a model or a pair, before anything is read, and moving either"
+    from vec2text_nb import load_corrector, load_pretrained_corrector
+    from vec2text_nb.hypothesizer import InversionModel
     corrector = load_pretrained_corrector(device="cpu")
     monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: built)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    for door in (minilm.to, corrector.to, lambda d: load_embedder(device=d), lambda d: load_pretrained_corrector(device=d)):
+    loaders = [partial(load, "no/such/model") for load in (load_embedder, load_corrector, InversionModel.from_pretrained)]
+    for door in (minilm.to, corrector.to, *(lambda d, load=load: load(device=d) for load in (*loaders, load_pretrained_corrector))):
         with pytest.raises(ValueError, match=message): door(device)
+    assert minilm.device == minilm.model.device == corrector.device == E.default_device("cpu")
+    if gpus: assert E.default_device(f"cuda:{gpus-1}") == torch.device("cuda", gpus-1)

@@ -6,9 +6,9 @@
 __all__ = ['POOLINGS', 'T5_ENCODERS', 'UNUSED', 'TOKENIZER_FILES', 'NOT_DECISIVE', 'OLD_FLAGS', 'PLAIN_ENCODER', 'PLAIN_DENSE',
            'WEIGHTS', 'MINILM', 'MINILM_PACKAGE', 'MINILM_SHA256', 'GTR', 'GTE', 'KNOWN', 'OPENAI_DIMS', 'TWINS',
            'MAX_INPUTS', 'MAX_BYTES', 'quiet', 'mean_pool', 'cls_pool', 'max_pool', 'check_texts', 'progress_bar',
-           'encode_sorted', 'absent_because', 'default_device', 'digest_of', 'Embedder', 'Pipeline', 'encoder_class',
-           'check_weights', 'seeded', 'load_encoder', 'load_tokenizer', 'token_limit', 'load_dense', 'embed_batch',
-           'encoder_facts', 'LocalEmbedder', 'pooling_of', 'read_json', 'read_modules', 'read_pipeline',
+           'encode_sorted', 'absent_because', 'best_device', 'default_device', 'digest_of', 'Embedder', 'Pipeline',
+           'encoder_class', 'check_weights', 'seeded', 'load_encoder', 'load_tokenizer', 'token_limit', 'load_dense',
+           'embed_batch', 'encoder_facts', 'LocalEmbedder', 'pooling_of', 'read_json', 'read_modules', 'read_pipeline',
            'SentenceTransformerEmbedder', 'encoder_folder', 'is_whole', 'packaged_minilm', 'download', 'find_model',
            'Known', 'unit_norm', 'norm_warning', 'declared_pipeline', 'locate', 'choose_pipeline', 'load_embedder',
            'cache_folder', 'VectorStore', 'request_batches', 'retry_pause', 'BadAnswer', 'can_pass', 'read_answer',
@@ -110,25 +110,33 @@ def encode_sorted(
 
 # %% ../nbs/00_embedders.ipynb #3423f3a2
 def absent_because(
-    device: torch.device,
-) -> str | None:  # None: it is there
+    device: torch.device | None,  # None: what was given is no device
+) -> str | None:                  # None: it is there
     "Why this machine cannot use a device"
-    if device.type == "mps" and not torch.backends.mps.is_available(): return "MPS needs a Mac with an Apple chip"
-    if device.type != "cuda": return None
+    if device is None or device.type not in ("cpu", "cuda", "mps"): return "expected cpu, cuda, cuda:1 or mps"
+    if device.type == "cpu": return None
+    if device.type == "mps": return None if torch.backends.mps.is_available() else "MPS needs a Mac with an Apple chip"
     if not torch.backends.cuda.is_built(): return f"this torch ({torch.__version__}) has no CUDA"
-    count = torch.cuda.device_count()
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if not count: return "torch finds no GPU"
-    return f"there are {count} GPUs, cuda:0 to cuda:{count-1}" if (device.index or 0) >= count else None
+    if (device.index or 0) < count: return None
+    return "there is one GPU, cuda:0" if count == 1 else f"there are {count} GPUs, cuda:0 to cuda:{count-1}"
+
+def best_device() -> torch.device:
+    "CUDA, MPS, CPU: the first of them that this machine has"
+    if torch.cuda.is_available(): return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 def default_device(
     device: str | torch.device | None = None,  # None: the best that this machine has
 ) -> torch.device:
-    "The device that was asked for, or CUDA, MPS, CPU in this order; raises ValueError for one that is not there"
-    best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try: found = torch.device(best if device is None else device)
-    except (RuntimeError, TypeError) as err: raise ValueError(f"device {device}: expected cpu, cuda, cuda:1 or mps") from err
-    if why := absent_because(found): raise ValueError(f"device {device}: {why}; use {best}")
+    "The device that was asked for, or the best; raises ValueError for one that is not there"
+    if device is None: return best_device()
+    try: found = torch.device(device)
+    except (RuntimeError, TypeError): found = None
+    if why := absent_because(found): raise ValueError(f"device {device}: {why}; use {best_device()}")
     return found
+
 
 # %% ../nbs/00_embedders.ipynb #f57539d0
 def digest_of(
@@ -340,8 +348,9 @@ class LocalEmbedder(Embedder):
 
     def to(self, device: str | torch.device) -> "LocalEmbedder":
         "Move to a device; returns self"
-        for part in (self.model, self.dense): part.to(default_device(device))
-        return super().to(device)
+        super().to(device)
+        for part in (self.model, self.dense): part.to(self.device)
+        return self
 
     def _embed(self, texts, limit): return embed_batch(self, texts, limit)
 
@@ -422,8 +431,9 @@ class SentenceTransformerEmbedder(Embedder):
 
     def to(self, device: str | torch.device) -> "SentenceTransformerEmbedder":
         "Move to a device; returns self"
-        self.model.to(default_device(device))
-        return super().to(device)
+        super().to(device)
+        self.model.to(self.device)
+        return self
 
     def _embed(self, texts, limit):
         own, self.model.max_seq_length = self.model.max_seq_length, limit
@@ -610,8 +620,8 @@ def load_embedder(
     seed: int = 0,                             # of its weights
     **openai,                                  # options of `OpenAIEmbedder`, for its models only
 ) -> Embedder:
-    "An embedder by name or from a folder; raises ValueError for an unknown name or pooling, FileNotFoundError for missing files"
-    name = str(name)
+    "An embedder by name or from a folder; raises ValueError for an unknown name, pooling or device, FileNotFoundError for missing files"
+    name, device = str(name), default_device(device)
     if name in OPENAI_DIMS:
         local = dict(folder=folder, dtype=dtype, pooling=pooling, normalize=normalize, random_init=random_init or None)
         if wrong := [k for k, v in local.items() if v is not None]: raise TypeError(f"{name} is an OpenAI model and takes no {', '.join(wrong)}")

@@ -16,6 +16,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel, T5Config, T5ForConditionalGeneration
 
+from .embedders import default_device
+
 # %% ../nbs/03_hypothesizer.ipynb #a12a9ea8
 def embedding_transform(
     dim:int, # D, the width of the embeddings
@@ -171,7 +173,8 @@ class InverterBase(PreTrainedModel):
         dtype:torch.dtype|None=None, # None: float32
         revision:str|None=None # hub revision
     ):
-        "The model in eval mode. Raises `RuntimeError` if weights and architecture do not fit, `FileNotFoundError` if something is not there."
+        "The model in eval mode. Raises `RuntimeError` if weights and architecture do not fit, `FileNotFoundError` or `ValueError` if a file or the device is not there."
+        device = default_device(device or 'cpu')
         folder = checkpoint_folder(name_or_folder, revision)
         raw, weights = json.loads((folder/'config.json').read_text()), cls.rename_weights(read_weights(folder))
         if cls.first_layer not in weights:
@@ -181,7 +184,7 @@ class InverterBase(PreTrainedModel):
         with torch.device('meta'): model = cls(config)
         fit_weights(model, weights)
         model.name_or_path = str(name_or_folder)
-        return model.to(device=device or 'cpu', dtype=dtype or torch.float32).eval()
+        return model.to(device=device, dtype=dtype or torch.float32).eval()
 
 # %% ../nbs/03_hypothesizer.ipynb #0243a012
 class InversionModel(InverterBase):
