@@ -266,7 +266,7 @@ def close_rows(
 def resized(hypothesizer:InversionModel, **sizes) -> InversionConfig: # sizes: of the T5, such as num_heads
     "The hypothesizer's config with another T5"
     config = hypothesizer.config
-    return InversionConfig(**{k: getattr(config, k) for k in InversionConfig.__annotations__} | dict(backbone=config.backbone | sizes))
+    return InversionConfig(**{k: getattr(config, k) for k in InversionConfig.__annotations__} | dict(backbone=dict(num_decoder_layers=config.backbone['num_layers']) | config.backbone | sizes))
 
 # %% ../nbs/08e_pair.ipynb #020a0290
 @torch.no_grad()
@@ -332,7 +332,7 @@ def train_stage(
         seconds = before+time.perf_counter()-begin
         share = min(stage.budget.share(step, seconds), 1.)
         if (step % 20 == 0 or int(share*parts) > done) and not math.isfinite(loss.item()):
-            raise RuntimeError(f'{stage.name}: the loss is {loss.item()} at step {step}. Lower the learning rate of this stage.')
+            raise RuntimeError(f'{stage.name}: the loss is {loss.item()} at step {step}. Begin again in another --out, with a lower learning rate for this stage.')
         if int(share*parts) > done:
             done = int(share*parts)
             state |= dict(step=step, seconds=seconds, optimizers=optimizers.state_dict())
@@ -487,6 +487,7 @@ class PairRun:
         train, valid = texts_by_kind(a.texts.split('+'))
         embedder = load_embedder(a.embedder, device=device)
         self.pair = starting_pair(a, embedder, [text for texts in train.values() for text in texts])
+        if len(self.pair.tokenizer) > 2**15: raise ValueError(f'The vocabulary has {len(self.pair.tokenizer):,} tokens: ids are kept in 16 bits, so at most 32,768 are possible.')
         place = [self.pair.tokenizer, embedder, self.pair.max_length-1, cache_folder(a.cache_dir), 2048 if device.type == 'cuda' else 128]
         self.data, self.held = place_texts(train, *place), place_texts(valid, *place)
         self.state = dict(stage=0, step=0, seconds=0., curve=[], chains=[])
@@ -554,13 +555,11 @@ def stage_on(
 
 # %% ../nbs/08e_pair.ipynb #37381023
 def corrector_stage(run:PairRun) -> Stage:
-    run.add_corrector()
     first = first_hypotheses(run.pair, run.data, run.a.pool, np.random.default_rng([run.a.seed, 1]))
     return stage_on(run, 'corrector', Hypotheses.join(first), run.a.corrector, run.a.corrector_rate)
 
 # %% ../nbs/08e_pair.ipynb #fb5f3577
 def own_outputs_stage(run:PairRun) -> Stage:
-    run.add_corrector()
     first, wrong = first_hypotheses(run.pair, run.data, run.a.pool, np.random.default_rng([run.a.seed, 1]))
     file = run.folder/'own_outputs.pt'
     if not file.exists():
@@ -578,7 +577,8 @@ def train_pair(run:PairRun) -> Path: # the folder of the pair
     for number,make in enumerate([hypothesizer_stage, corrector_stage, own_outputs_stage]):
         if number < run.state['stage']: continue
         if (run.a.hypothesizer, run.a.corrector, run.a.own_outputs)[number].amount:
-            torch.manual_seed(run.a.seed)
+            if number: run.add_corrector()
+            torch.manual_seed(run.a.seed)         # after the corrector is there, so that a resumed run draws the same
             stage = make(run)
             train_stage(stage, run.state, lambda point: report_point(run, point), run.a.optimizer == 'muon')
             if number: run.state['chains'].append(dict(stage=stage.name, scores=chain_scores(run.pair, run.held)))
