@@ -79,10 +79,11 @@ def padded(ragged:Ragged, length:int) -> np.ndarray: # (N, length) int16
 # %% ../nbs/08e_pair.ipynb #c1b43d8a
 def texts_by_kind(
     names:Sequence[str], # of sources
-    most_held_out:int=500 # validation texts of each
+    most_held_out:int=500, # validation texts of each
+    limit:int|None=None # at most so many texts of each to train on, drawn at random
 ) -> tuple[dict[str, list[str]], dict[str, list[str]]]: # to train on, and to look at; texts of the test split are in neither
     "The texts of each source, each text once. Raises `ValueError` for a source with fewer than two texts of either kind."
-    splits = {name: load_splits(name) for name in names}
+    splits = {name: load_splits(name, limit=limit) for name in names}
     seen = {clean_text(text) for split in splits.values() for role in ('validation', 'test') for text in split[role]}
     train = {}
     for name,split in splits.items():
@@ -374,6 +375,7 @@ def pair_parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser('v2t-train-pair', description='Train a hypothesizer and a corrector on one device, a GPU if there is one. The same command goes on where it was stopped. '
                                 'The defaults take about a quarter of an hour on an H100 or H200.', epilog='lengths of stages are seconds, as 150s, or steps, as 4000; 0 leaves a stage out')
     p.add_argument('--texts', required=True, help='sources of texts joined with +; each is a kind of its own')
+    p.add_argument('--limit', type=int, metavar='N', help='at most so many texts of each source, drawn at random (default: all)')
     p.add_argument('--out', required=True, metavar='FOLDER', help='folder of the run; the result is FOLDER/pair')
     p.add_argument('--embedder', default='all-MiniLM-L6-v2', metavar='NAME', help='name or folder of the embedder to invert (default: %(default)s)')
     p.add_argument('--pair', metavar='FOLDER', help='go on from this pair, or from this hypothesizer')
@@ -480,11 +482,12 @@ class PairRun:
     def __init__(self, a:argparse.Namespace, command:str=''):
         self.a, self.folder, self.command = a, Path(a.out), command
         device = default_device(a.device)
+        torch.set_flush_denormal(True)     # gradients too small to matter are otherwise slow to compute with
         for flag in ('batch_size', 'pool'):
             if getattr(a, flag) < 1: raise ValueError(f'--{flag} is {getattr(a, flag)}: expected 1 or more.')
         claim_folder(self.folder, pair_key(a), '--out')
         if self.done: return
-        train, valid = texts_by_kind(a.texts.split('+'))
+        train, valid = texts_by_kind(a.texts.split('+'), limit=a.limit)
         embedder = load_embedder(a.embedder, device=device)
         self.pair = starting_pair(a, embedder, [text for texts in train.values() for text in texts])
         if len(self.pair.tokenizer) > 2**15: raise ValueError(f'The vocabulary has {len(self.pair.tokenizer):,} tokens: ids are kept in 16 bits, so at most 32,768 are possible.')

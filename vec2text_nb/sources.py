@@ -288,6 +288,7 @@ def default_messages(
     return message_texts(n*8//10 if split == 'train' else n//10, split)
 
 SOURCES |= {kind: OwnSplits(partial(everyday_sentences, kind)) for kind in DOCUMENTS}
+SOURCES['novel'] = OwnSplits(partial(everyday_sentences, 'novel'), ('train', 'test'))    # none of its 135 chapters falls into validation
 SOURCES |= {kind: OwnSplits(partial(opinion_sentences, kind), ('test',)) for kind in OPINIONS}
 SOURCES |= dict(manuals=manual_texts, messages=OwnSplits(default_messages))
 
