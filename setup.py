@@ -1,4 +1,5 @@
 "Packaging: every fact is read from `settings.ini`; edit there, not here."
+import re
 import shlex
 from configparser import ConfigParser
 from pathlib import Path
@@ -20,6 +21,12 @@ def words(key: str) -> list[str]:
     return shlex.split(cfg[key])
 
 
+def readme() -> str:
+    "README.md with its relative links made absolute, since PyPI shows it without the repository's files"
+    def link(match): return f"{match[1]}{cfg['git_url']}/{'raw' if match[1][0] == '!' else 'blob'}/{cfg['branch']}/{match[2]}"
+    return re.sub(r"(!?\[[^\]]*\]\()(?![a-z]+:|#)([^)\s]+)", link, (ROOT/"README.md").read_text(encoding="utf-8"))
+
+
 requirements = {extra: words(f"{extra}_requirements") for extra in words("extras")}
 requirements["dev"] = [r for group in requirements.values() for r in group] + words("dev_requirements")
 
@@ -27,7 +34,7 @@ setup(
     name=cfg["lib_name"],
     version=cfg["version"],
     description=cfg["description"],
-    long_description=(ROOT/"README.md").read_text(encoding="utf-8"),
+    long_description=readme(),
     long_description_content_type="text/markdown",
     author=cfg["author"],
     author_email=cfg["author_email"],

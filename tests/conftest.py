@@ -32,8 +32,8 @@ def golden_checkpoints():
     golden.FOLDER.cleanup()
 
 
-LONGEST = ["test_notebooks", "test_guides", "test_browser", "test_training", "test_jupyterlab", "test_publishing", "test_pair", "test_reproduce",
-           "test_evaluation"]
+LONGEST = ["test_notebooks", "test_guides", "test_browser", "test_training", "test_jupyterlab", "test_publishing", "test_pair",
+           "test_reproduce", "test_evaluation"]
 
 
 def pytest_collection_modifyitems(items):

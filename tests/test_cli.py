@@ -1,4 +1,4 @@
-"`v2t-invert` from a file to a file: killed and gone on with, refused for bad files; and what all commands share"
+"`v2t-invert` from a file to a file: killed and resumed, refused for bad files; and what all commands share"
 import io
 import itertools
 import json
@@ -110,8 +110,8 @@ def test_killed_twice_it_loses_nothing(killed, run, monkeypatch):
     folder, argv, codes = killed
     monkeypatch.chdir(folder)
     assert codes[:2] == [-signal.SIGKILL]*2 and {f.name for f in folder.iterdir()} == {"vectors.parquet", "few.npy", "texts.jsonl.partial"}
-    before, invert, inverted = Path("texts.jsonl.partial").read_bytes(), cli.inverted, []
-    monkeypatch.setattr(cli, "inverted", lambda *given: (inverted.append(len(chunk)) or chunk for chunk in invert(*given)))
+    before, invert, inverted = Path("texts.jsonl.partial").read_bytes(), cli.answer_chunks, []
+    monkeypatch.setattr(cli, "answer_chunks", lambda *given: (inverted.append(len(chunk)) or chunk for chunk in invert(*given)))
     assert run(*argv) == (0, "texts.jsonl: 2,000 texts\n", "") and sum(inverted) <= 2000 - 1024
     resumed = Path("texts.jsonl").read_bytes()
     assert resumed.startswith(before[:before.rindex(b"\n")+1]) and not Path("texts.jsonl.partial").exists()
@@ -164,7 +164,7 @@ def test_interrupted(run, tmp_path, monkeypatch):
     np.save(tmp_path/"v.npy", vectors(20))
     argv = [tmp_path/"v.npy", *SMALL]
     breaking(monkeypatch, KeyboardInterrupt(), 2)
-    assert run(*argv, "--out", tmp_path/"t.jsonl") == (130, "", "v2t-invert: interrupted: the same command goes on from there.\n")
+    assert run(*argv, "--out", tmp_path/"t.jsonl") == (130, "", "v2t-invert: interrupted: run the same command again to resume.\n")
     assert lines_in(tmp_path/"t.jsonl.partial") == 8
     assert run(*argv, "--out", tmp_path/"t.jsonl")[0] == 0 and len(rows_of(tmp_path/"t.jsonl")) == 20
     breaking(monkeypatch, KeyboardInterrupt(), 2)
@@ -308,16 +308,16 @@ def write_bad(folder: Path) -> dict[str, str]:
     (folder/"latin.txt").write_bytes("Größe".encode("latin1"))
     for ending in ("npy", "npz", "parquet", "jsonl", "txt"): (folder/f"empty.{ending}").touch()
     return {
-        "truncated.parquet": "no whole parquet file", "damaged.parquet": "damaged.parquet", "strings.parquet": "lists of numbers",
+        "truncated.parquet": "not a complete parquet file", "damaged.parquet": "damaged.parquet", "strings.parquet": "lists of numbers",
         "uneven.parquet": "lengths are 2, 1", "missing.parquet": "It has: vec, title.", "nan.parquet": "NaN or infinity in row 4",
         "holes.parquet": "lengths are none, 1", "narrow.npy": "7 wide, but this inverter was trained on gtr_base, which is 768",
-        "strings.npy": "expected floating-point", "pickled.npy": "no whole .npy", "nan.npy": "NaN or infinity in row 4",
-        "quantised.npy": "int8", "no_rows.npy": "holds no vectors", "truncated.npy": "no whole .npy", "missing.npz": "It has: arr_0.",
-        "pickled.npz": "no whole .npz", "truncated.npz": "no whole .npz",
+        "strings.npy": "expected floating-point", "pickled.npy": "not a complete .npy", "nan.npy": "NaN or infinity in row 4",
+        "quantised.npy": "int8", "no_rows.npy": "holds no vectors", "truncated.npy": "not a complete .npy", "missing.npz": "It has: arr_0.",
+        "pickled.npz": "not a complete .npz", "truncated.npz": "not a complete .npz",
         "missing.jsonl": "line 1 has no column 'embedding'. It has: vec, title.",
-        "strings.jsonl": "line 1: 'embedding' is no list of numbers", "torn.jsonl": "line 2: no JSON",
+        "strings.jsonl": "line 1: 'embedding' is not a list of numbers", "torn.jsonl": "line 2: not JSON",
         "latin.txt": "is not UTF-8",
-        "empty.npy": "no whole .npy", "empty.npz": "no whole .npz", "empty.parquet": "no whole parquet", "empty.jsonl": "holds no vectors",
+        "empty.npy": "not a complete .npy", "empty.npz": "not a complete .npz", "empty.parquet": "not a complete parquet", "empty.jsonl": "holds no vectors",
         "empty.txt": "empty.txt has none", "none.npy": "There is no file", "none.txt": "There is no file"}
 
 
@@ -371,9 +371,9 @@ def test_help_has_examples_that_parse_and_the_status(name, capsys):
 
 
 def test_a_bug_is_not_said_in_one_line():
-    with pytest.raises(KeyError): cli.attempt("v2t", lambda: {}["key"])
+    with pytest.raises(KeyError): cli.run_command("v2t", lambda: {}["key"])
 
 
 def test_errors_of_the_openai_package_are(capsys):
     def ask(): raise type("AuthenticationError", (Exception,), dict(__module__="openai"))("no such key")
-    assert cli.attempt("v2t", ask) == 2 and capsys.readouterr().err == "v2t: no such key\n"
+    assert cli.run_command("v2t", ask) == 2 and capsys.readouterr().err == "v2t: no such key\n"

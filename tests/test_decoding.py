@@ -14,7 +14,7 @@ import torch
 from transformers import GenerationConfig
 from transformers.modeling_outputs import BaseModelOutput
 
-from vec2text_nb.decoding import CachedDecoder, DecoderWeights, FastDecoder, beam_search, greedy, sample, tidy
+from vec2text_nb.decoding import CachedDecoder, DecoderWeights, FastDecoder, beam_search, greedy_search, sample_ids, trim_ids
 from vec2text_nb.hypothesizer import build_t5
 
 CASES = 200
@@ -58,7 +58,7 @@ def generated(t5, hidden, mask, length, beams, size=0):
     config = GenerationConfig(max_length=length, num_beams=beams, num_return_sequences=beams, decoder_start_token_id=0, pad_token_id=0,
                               eos_token_id=1, use_cache=False, no_repeat_ngram_size=size)
     rows = t5.generate(encoder_outputs=BaseModelOutput(hidden), attention_mask=mask, generation_config=config).tolist()
-    rows = [tidy(row) for row in rows]
+    rows = [trim_ids(row) for row in rows]
     return [rows[i:i+beams] for i in range(0, len(rows), beams)]
 
 
@@ -95,7 +95,7 @@ def test_no_run_of_tokens_comes_twice(number):
     for size in (1, 2, 3):
         answers = beam_search(t5, hidden, mask, length, beams, no_repeat_ngram_size=size)
         assert answers == beam_search(t5, hidden, mask, length, beams, decoder=CachedDecoder, no_repeat_ngram_size=size)
-        drawn = sample(t5, hidden, mask, length, [*range(len(hidden))], num=2, no_repeat_ngram_size=size)
+        drawn = sample_ids(t5, hidden, mask, length, [*range(len(hidden))], num=2, no_repeat_ngram_size=size)
         for text in itertools.chain(*answers, *drawn):
             runs = [text[i:i+size] for i in range(len(text)-size+1)]
             assert len(runs) == len(set(runs))
@@ -121,7 +121,7 @@ def test_the_cases_are_worth_comparing():
 def test_scores_are_those_of_a_full_pass(number):
     "The logits along the greedy text, against one pass over the whole text: so the scores of equal ids are equal too"
     t5, hidden, mask, length, _ = random_case(number)
-    texts = [list(text) + [0]*(length-len(text)) for text in greedy(t5, hidden, mask, length)]
+    texts = [list(text) + [0]*(length-len(text)) for text in greedy_search(t5, hidden, mask, length)]
     with torch.no_grad():
         full = t5(encoder_outputs=(hidden,), attention_mask=mask, decoder_input_ids=torch.tensor(texts)).logits
         decoder = FastDecoder(t5, hidden, mask, 1, length)
@@ -141,9 +141,9 @@ def test_a_row_alone_or_in_a_batch(number):
 def test_samples(number):
     t5, hidden, mask, length, _ = random_case(number)
     seeds = list(range(len(hidden)))
-    drawn = sample(t5, hidden, mask, length, seeds, num=3)
-    assert drawn == sample(t5, hidden, mask, length, seeds, num=3, decoder=CachedDecoder)
-    assert drawn[:1] == sample(t5, hidden[:1], mask[:1], length, seeds[:1], num=3)
+    drawn = sample_ids(t5, hidden, mask, length, seeds, num=3)
+    assert drawn == sample_ids(t5, hidden, mask, length, seeds, num=3, decoder=CachedDecoder)
+    assert drawn[:1] == sample_ids(t5, hidden[:1], mask[:1], length, seeds[:1], num=3)
 
 
 def test_weights_are_read_when_decoding_starts():
@@ -170,6 +170,6 @@ def test_float32_changes_an_order_at_most():
 
 def test_bfloat16_runs_and_mostly_agrees():
     t5, hidden, mask, length, _ = random_case(1)
-    exact = greedy(t5, hidden, mask, length)
-    rough = greedy(t5.to(torch.bfloat16), hidden.bfloat16(), mask, length)
+    exact = greedy_search(t5, hidden, mask, length)
+    rough = greedy_search(t5.to(torch.bfloat16), hidden.bfloat16(), mask, length)
     assert len(rough) == len(exact) and all(text[0] == 0 and len(text) <= length for text in rough)

@@ -151,7 +151,7 @@ def test_survives_kill_9(tmp_path):
 
 
 @pytest.mark.parametrize("more,message", [
-    (["--settings", "0x4"], "there are no correction steps"), (["--settings", "five"], "'five' is no setting"),
+    (["--settings", "0x4"], "there are no correction steps"), (["--settings", "five"], "'five' is not a setting"),
     (["--n", "-1"], "at least two"), (["--split", "test"], "the test split of"), (["--dataset", "nowhere.txt"], "no source or file"),
     (["--corrector", "nowhere"], "nowhere"), (["--text_column", "text"], "no columns"), (["--out", "{folder}"], "{folder}")])
 def test_bad_input_is_one_line(more, message, tmp_path, capsys):

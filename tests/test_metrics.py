@@ -1,4 +1,4 @@
-"""Randomised cross-checks of the metrics against slow or independent counterparts, and that no NLTK data is needed."""
+"""Randomized cross-checks of the metrics against slow or independent counterparts, and that no NLTK data is needed."""
 import random
 import statistics
 
@@ -7,7 +7,16 @@ import pytest
 import sacrebleu
 from rouge_score import rouge_scorer
 
-from vec2text_nb.metrics import mean_and_sem, paired_difference, per_sample_metrics, rouge1, sentence_bleu, shared_ngrams, token_f1, words
+from vec2text_nb.metrics import (
+    mean_and_sem,
+    paired_difference,
+    per_sample_metrics,
+    rouge1,
+    sentence_bleu,
+    shared_ngrams,
+    token_f1,
+    treebank_words,
+)
 
 VOCABULARY = ["the", "The", "a", "cat", "dogs", "don't", "U.S.", "1,921", "(sic)", '"so"', "end.", "why?", "naïve", "—", "x"]
 
@@ -25,9 +34,9 @@ def random_pairs(n, seed=0):
 def brute_force_f1(pred, true):
     "Precision, recall and F1 by walking lists, F1 from the other two"
     pred_seen, true_seen = [], []
-    for word in words(pred):
+    for word in treebank_words(pred):
         if word not in pred_seen: pred_seen.append(word)
-    for word in words(true):
+    for word in treebank_words(true):
         if word not in true_seen: true_seen.append(word)
     hits = sum(1 for word in pred_seen if word in true_seen)
     precision = hits / len(pred_seen) if pred_seen else 0
@@ -59,7 +68,7 @@ def test_precision_and_recall_change_places_with_the_texts():
 
 def test_shared_ngrams_equals_brute_force():
     for pred, true in random_pairs(300, seed=2):
-        pred, true = words(pred), words(true)
+        pred, true = treebank_words(pred), treebank_words(true)
         for n in (1, 2, 3):
             assert shared_ngrams(pred, true, n) == brute_force_shared(pred, true, n), (pred, true, n)
 
@@ -80,7 +89,7 @@ def test_rouge_equals_a_fresh_scorer():
 def test_words_need_no_nltk_data(monkeypatch):
     monkeypatch.setattr(nltk.data, "path", [])
     for text, _ in random_pairs(100, seed=5):
-        assert words(text) == nltk.word_tokenize(text, preserve_line=True)
+        assert treebank_words(text) == nltk.word_tokenize(text, preserve_line=True)
 
 
 def test_sem_equals_the_standard_library():

@@ -91,7 +91,16 @@ def test_its_metadata_is_that_of_the_settings(wheel):
     wanted |= {requirement(r)[:2] + ("dev",) for r in setting("dev_requirements").split()}
     assert {requirement(r) for r in data.get_all("Requires-Dist")} == wanted
     assert (ROOT/"LICENSE").read_text() == information(wheel, "licenses/LICENSE")
-    assert data.get_payload().strip() == (ROOT/"README.md").read_text(encoding="utf-8").strip()
+
+
+def test_its_description_is_the_readme_with_links_that_work_away_from_the_repository(wheel):
+    described = email.message_from_string(information(wheel, "METADATA")).get_payload()
+    readme = (ROOT/"README.md").read_text(encoding="utf-8")
+    links, wanted = re.findall(r"\]\(([^)\s]+)\)", described), re.findall(r"\]\(([^)\s]+)\)", readme)
+    assert [link for link in links if not re.match(r"https?:|#", link)] == [] and len(links) == len(wanted)
+    repository = re.escape(setting("git_url"))
+    assert re.sub(rf"\]\({repository}/(raw|blob)/main/", "](", described).strip() == readme.strip()
+    assert "/raw/main/assets/readme/figure-1.png)" in described and "/blob/main/nbs/guides/" in described
 
 
 def entry_points(wheel: dict) -> dict[str, str]:

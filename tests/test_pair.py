@@ -44,7 +44,7 @@ def test_interrupted_and_gone_on_with(reports, whole, cache, tmp_path, monkeypat
         seen.append(point)
         if len(seen) == reports: raise KeyboardInterrupt
     monkeypatch.setattr(pair, "report_point", stopping)
-    assert pair.main(argv) == 130 and "goes on from the last checkpoint" in capsys.readouterr().err
+    assert pair.main(argv) == 130 and "resumes from the last checkpoint" in capsys.readouterr().err
     assert pair.main(argv) == 0
     assert losses(tmp_path/"run") == losses(whole)
     assert sorted(p.name for p in (tmp_path/"run").iterdir()) == ["backbone", "curve.json", "pair", "run.json"]
@@ -60,7 +60,20 @@ def test_killed_and_gone_on_with(whole, cache, tmp_path):
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert not (tmp_path/"run"/"pair").exists()
+    (tmp_path/"run"/"checkpoint.pt.1.part").write_bytes(b"half of it")
     assert pair.main(argv) == 0 and losses(tmp_path/"run") == losses(whole)
+    assert sorted(p.name for p in (tmp_path/"run").iterdir()) == ["backbone", "curve.json", "pair", "run.json"]
+
+
+def test_first_hypotheses_are_written_once(whole, cache, tmp_path, monkeypatch):
+    "Both corrector stages use them, also after an interruption, and draw the same numbers afterwards"
+    argv, calls, make = [*TINY, *cache, "--out", str(tmp_path/"run")], [], pair.first_hypotheses
+    monkeypatch.setattr(pair, "first_hypotheses", lambda *args: calls.append(1) or make(*args))
+    with monkeypatch.context() as m:
+        def interrupted(*args): raise KeyboardInterrupt
+        m.setattr(pair, "own_output_hypotheses", interrupted)
+        assert pair.main(argv) == 130
+    assert pair.main(argv) == 0 and calls == [1] and losses(tmp_path/"run") == losses(whole)
 
 
 def test_the_pair_is_like_any_other(whole):

@@ -18,7 +18,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from vec2text_nb.embedders import load_embedder
-from vec2text_nb.experiments import SMOKE_FLAGS, run_job, shrink
+from vec2text_nb.experiments import SMOKE_FLAGS, run_job, shrink_job
 from vec2text_nb.metrics import cosine, mean_and_sem
 from vec2text_nb.paper.reproduce import NOTEBOOKS, pick_jobs
 from vec2text_nb.paper.reproduce_published import PAPER
@@ -122,7 +122,7 @@ def test_a_stopped_run_goes_on(hub, tmp_path):
 
 
 def test_the_smoke_size(hub, tmp_path):
-    found = json.loads(run_job(shrink(PAPER[0]), tmp_path, "smoke").read_text())
+    found = json.loads(run_job(shrink_job(PAPER[0]), tmp_path, "smoke").read_text())
     assert [run["setting"] for run in found["runs"]] == ["1 step", "2 steps", "2 steps, beam 2"]
     assert {run["n"] for run in found["runs"]} == {4}
 
@@ -131,7 +131,7 @@ def test_the_smoke_size(hub, tmp_path):
 def test_every_job_of_scale_paper_runs(notebook, hub, tmp_path):
     "With four texts, fewer steps, and a few updates where something is trained"
     for _, job in pick_jobs("paper", [notebook]):
-        path = run_job(shrink(job), tmp_path/"results", "a command", tmp_path/"work", [*SMOKE_FLAGS, *STAND_IN])
+        path = run_job(shrink_job(job), tmp_path/"results", "a command", tmp_path/"work", [*SMOKE_FLAGS, *STAND_IN])
         assert json.loads(path.read_text())["command"] == "a command", job.name
 
 

@@ -76,7 +76,7 @@ def test_embeddings(corrector):
 
 def test_the_embedder_in_the_checkpoint_is_the_one_we_load(corrector):
     "Published hypothesizers carry the embedder's weights: ours, loaded by itself, has the same"
-    from vec2text_nb.hypothesizer import read_weights
+    from vec2text_nb.checkpoints import read_weights
     carried = {k.removeprefix("embedder."): v for k, v in read_weights(GOLDEN/"inverter").items() if k.startswith("embedder.")}
     loaded = read_weights(GOLDEN/"embedder")
     same = [k for k in carried if any(torch.equal(carried[k], v) for v in loaded.values() if v.shape == carried[k].shape)]

@@ -151,7 +151,7 @@ def test_push_from_memory(pair, tmp_path):
 
 def test_an_embedder_that_is_a_folder_needs_a_name(pair, tmp_path):
     for model in (pair.inversion_model, pair.corrector_model): model.config.embedder_model_name = str(tmp_path/"minilm")
-    with pytest.raises(ValueError, match="say its public name with embedder="): push_to_hub(pair, tmp_path/"out")
+    with pytest.raises(ValueError, match="give its public name with embedder="): push_to_hub(pair, tmp_path/"out")
     assert not (tmp_path/"out").exists()
     push_to_hub(pair, tmp_path/"out", embedder="all-MiniLM-L6-v2")
     assert json.loads((tmp_path/"out"/"corrector"/"config.json").read_text())["embedder_model_name"] == "all-MiniLM-L6-v2"
@@ -208,12 +208,12 @@ def test_models_that_do_not_belong_together_are_refused(tmp_path, tokenizer):
 
 
 @pytest.mark.parametrize("changes, says", [
-    ({"model_digest": "0" * 16}, "these are numbers of the weights 0000000000000000"),
+    ({"model_digest": "0" * 16}, "these are scores of the weights 0000000000000000"),
     ({"runs": []}, "expected an object with a list 'runs'"),
     ({"n": None}, "n is None"), ({"runs": [{"setting": "a", "scores": {"bleu": {"mean": 1.}}}]}, "the standard error"),
     ({"runs": [{"setting": "a", "scores": {"bleu": {"mean": float("nan"), "sem": 0.}}}]}, "the standard error"),
     ({"runs": [{"scores": {}}]}, "no 'setting'"), ({"runs": ["a"]}, "no 'setting'"),
-    ({"command": "python evaluate.py /scratch/me/saves"}, "README.md would name a place on this machine, '/scratch/me'"),
+    ({"command": "python evaluate.py /scratch/me/saves"}, "README.md would name a path on this machine, '/scratch/me'"),
     ({"command": f"HF_TOKEN={TOKEN} python evaluate.py"}, "README.md would hold a token"),
 ])
 def test_results_that_cannot_stand(changes, says, pair, tmp_path):
@@ -326,7 +326,7 @@ def test_to_the_hub_and_back(saved, pair, tmp_path):
 def test_failures_of_the_hub_are_one_line(saved, tmp_path):
     faults = {("unknown", "create"): 401, ("denied", "create"): 403, ("broken", "create"): 500,
               ("late", "commit"): 500, ("full", "put"): 403}
-    cases = [("unknown", {}, "answered 401, the token is not valid"), ("denied", {}, "answered 403, the token has no right to write"),
+    cases = [("unknown", {}, "answered 401, the token is not valid"), ("denied", {}, "answered 403, the token has no write access"),
              ("broken", {}, "answered 500, the server failed, try again later"), ("late", {}, "answered 500, the server failed"),
              ("full", {}, "answered 403"), ("nobody", {"HF_TOKEN": None}, "there is no token. Set HF_TOKEN"),
              ("me", {"HF_TOKEN": TOKEN, "HF_ENDPOINT": "http://127.0.0.1:9"}, "http://127.0.0.1:9 cannot be reached")]

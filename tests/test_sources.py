@@ -16,7 +16,7 @@ from datasets import Dataset, DatasetDict
 
 from vec2text_nb import sources
 from vec2text_nb.data import clean_text, split_of
-from vec2text_nb.sources import ROLES, SOURCES, HubSet, load_splits, load_texts, register
+from vec2text_nb.sources import ROLES, SOURCES, HubSet, load_splits, load_texts, register_source
 
 HUB_SETS = {name: source for name, source in SOURCES.items() if isinstance(source, HubSet)}
 ODD_TEXTS = ['plain', 'say "hi", she said', '"', 'a,b;c\td', 'two\nlines', 'two\r\nlines', ' outer spaces ', 'naïve café', '日本語', '🙂',
@@ -147,7 +147,7 @@ def test_any_id_of_the_hub(hub):
     assert load_splits('me/mails', held_out=0) == dict(train=['one', 'two'], validation=['three!'], test=[])
     assert load_texts('me/mails') == ['three!']
     assert hub.asked[0] == ('me/mails', None, None, None)
-    register('letters', HubSet('me/mails', splits=dict(train='train'), revision='v1'))
+    register_source('letters', HubSet('me/mails', splits=dict(train='train'), revision='v1'))
     assert load_texts('letters') == ['one', 'two', 'Three!'] and hub.asked[-1] == ('me/mails', None, 'train', 'v1')
 
 
@@ -226,7 +226,7 @@ def test_txt_line_ends_marks_and_case_of_the_name(tmp_path):
 
 def test_utf16_and_the_line_of_a_bad_byte(tmp_path):
     (tmp_path/'a.txt').write_text('one\ntwo\n', encoding='utf-16')
-    with pytest.raises(ValueError, match='line 1: byte 0xff at place 0 is not UTF-8'): load_texts(tmp_path/'a.txt')
+    with pytest.raises(ValueError, match='line 1: byte 0xff at position 0 is not UTF-8'): load_texts(tmp_path/'a.txt')
     for ending, line in (('txt', b'plain %d\n'), ('csv', b'%d,"a\n b"\n'), ('jsonl', b'{"text": "%d"}\n')):
         lines = [b'id,text\n'] * (ending == 'csv') + [line % i for i in range(5000)]
         (tmp_path/f'b.{ending}').write_bytes(b''.join(lines) + line.replace(b'%d', b'\xff'))
@@ -254,7 +254,7 @@ FAULTS = [  # ending of the name, content, what the error says
     ('.json', '{"text": "a"}', 'expected a list'),
     ('.jsonl', '{"text": ""}\n\n', '2 are empty'),
     ('.jsonl', '{"text": 3}\n', r'number 1 is 3 \(int\)'),
-    ('.jsonl', '{"text": "a"}\r\n{"text": "b"\r\n', 'line 2: no JSON'),
+    ('.jsonl', '{"text": "a"}\r\n{"text": "b"\r\n', 'line 2: not valid JSON'),
     ('.jsonl', '[1]\n', 'line 1: expected an object'),
 ]
 
@@ -271,7 +271,7 @@ def test_truncated_parquet(tmp_path):
     whole = (tmp_path/'a.parquet').read_bytes()
     for size in (1, 4, 100, len(whole) // 2, len(whole) - 9, len(whole) - 1):
         (tmp_path/'cut.parquet').write_bytes(whole[:size])
-        with pytest.raises(ValueError, match='cut.parquet: no Parquet file, or a damaged one'): load_texts(tmp_path/'cut.parquet')
+        with pytest.raises(ValueError, match='cut.parquet: not a Parquet file, or a damaged one'): load_texts(tmp_path/'cut.parquet')
 
 
 def test_damaged_pages_of_parquet(tmp_path):
@@ -279,7 +279,7 @@ def test_damaged_pages_of_parquet(tmp_path):
     whole = bytearray((tmp_path/'a.parquet').read_bytes())
     whole[4:len(whole) // 2] = bytes(len(whole) // 2 - 4)
     (tmp_path/'b.parquet').write_bytes(whole)
-    with pytest.raises(ValueError, match='b.parquet: no Parquet file, or a damaged one'): load_texts(tmp_path/'b.parquet')
+    with pytest.raises(ValueError, match='b.parquet: not a Parquet file, or a damaged one'): load_texts(tmp_path/'b.parquet')
 
 
 def test_empty_texts_are_counted(tmp_path, caplog):
@@ -287,7 +287,7 @@ def test_empty_texts_are_counted(tmp_path, caplog):
     assert load_texts(tmp_path/'a.txt') == ['one', 'two']
     assert caplog.messages == [f'{tmp_path}/a.txt: 2 of 4 texts are empty or only spaces and are left out.']
     caplog.clear()
-    register('kind', lambda: ['one', 'One ', 'two'])
+    register_source('kind', lambda: ['one', 'One ', 'two'])
     with caplog.at_level(logging.INFO): load_splits('kind')
     assert caplog.messages == ['kind: 1 of 3 texts are repeated and left out.']
 
@@ -301,13 +301,13 @@ def test_saved_folders(tmp_path):
     assert load_splits(tmp_path/'parts', 'body', held_out=0) == dict(train=['a', 'b'], validation=[], test=['c'])
     with pytest.raises(ValueError, match="The columns are 'body'. Only 'body' holds text"): load_splits(tmp_path/'parts')
     (tmp_path/'empty').mkdir()
-    with pytest.raises(ValueError, match='a folder that save_to_disk of the datasets library did not write'): load_texts(tmp_path/'empty')
+    with pytest.raises(ValueError, match='a folder, but not one written by save_to_disk of the'): load_texts(tmp_path/'empty')
 
 
 # Names
 
 @pytest.mark.parametrize('name,says', [
-    ('ag-news', 'Close to it: ag_news'), ('beir/quoar', 'Close to it: beir/quora'), ('wordnet+recrods:5', 'Close to it: records'),
+    ('ag-news', 'Did you mean ag_news'), ('beir/quoar', 'Did you mean beir/quora'), ('wordnet+recrods:5', 'Did you mean records'),
     ('nowhere.txt', "no source or file 'nowhere.txt'"), ('some/where.csv', 'no source or file'), ('x' * 5000, 'no source or file'),
     ('', "no source or file ''"), ('wordnet+', "no source or file ''"), ('ag_news:5', 'no source or file'),
     ('records:many', 'as in records:1000'), ('records:-1', 'as in records:1000'), ('kjv:7', 'no number can be asked for')])
@@ -318,7 +318,7 @@ def test_unknown_names(name, says):
 
 def test_a_file_with_the_name_of_a_source(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    register('words.txt', lambda: ['of the source'])
+    register_source('words.txt', lambda: ['of the source'])
     for name in ('words.txt', 'a+b.txt', 'c:1.txt'): (tmp_path/name).write_text('of the file\n')
     assert load_texts('words.txt') == ['of the source']
     assert load_texts('./words.txt') == load_texts('a+b.txt') == load_texts('c:1.txt') == ['of the file']
@@ -332,7 +332,7 @@ def test_no_text_is_in_two_splits_whatever_is_joined(hub):
     def draw(n): return [rng.choice([str.upper, str.lower, '  {} '.format])(f'text {rng.randrange(600)}') for _ in range(n)]
     for split, n in dict(train=300, dev=30).items(): hub.tables['jxm/nq_corpus_dpr', split] = table(draw(n))
     for split, n in dict(train=300, test=30).items(): hub.tables['fancyzhx/ag_news', split] = table(draw(n))
-    register('mine', lambda: [f'Text {i}' for i in range(600)])
+    register_source('mine', lambda: [f'Text {i}' for i in range(600)])
     for name in ('nq+ag_news', 'ag_news+nq', 'mine+nq', 'nq+mine', 'ag_news+mine+nq'):
         splits = load_splits(name, held_out=.1)
         assert_disjoint(splits)
@@ -342,13 +342,13 @@ def test_no_text_is_in_two_splits_whatever_is_joined(hub):
 
 
 def test_a_corpus_keeps_its_split_when_it_grows():
-    register('some', lambda n=100: [f'sentence {i}' for i in range(n)])
+    register_source('some', lambda n=100: [f'sentence {i}' for i in range(n)])
     small, large = load_splits('some:1000', held_out=.1), load_splits('some:3000', held_out=.1)
     for role in ROLES: assert set(small[role]) <= set(large[role])
 
 
 def test_limit_seed_and_shares():
-    register('some', lambda: (f'sentence {i}' for i in range(3000)))
+    register_source('some', lambda: (f'sentence {i}' for i in range(3000)))
     whole = load_splits('some', held_out=.1)
     few = load_splits('some', held_out=.1, limit=50)
     assert [len(few[role]) for role in ROLES] == [50, 50, 50] and few == load_splits('some', held_out=.1, limit=50)
@@ -361,7 +361,7 @@ def test_limit_seed_and_shares():
 
 
 def test_min_words():
-    register('some', lambda: ['one', 'one two', ' one  two three '])
+    register_source('some', lambda: ['one', 'one two', ' one  two three '])
     assert load_splits('some', held_out=0, min_words=2)['train'] == ['one two', ' one  two three ']
 
 
@@ -438,4 +438,4 @@ def test_no_training_on_opinions(name):
 
 def test_manuals_without_their_packages(tmp_path):
     from vec2text_nb.corpora import manual_texts
-    with pytest.raises(FileNotFoundError, match='python3-doc, .*dict-jargon not installed: apt-get install'): manual_texts(tmp_path)
+    with pytest.raises(FileNotFoundError, match='Not installed: python3-doc, .*dict-jargon. Run apt-get install'): manual_texts(tmp_path)

@@ -84,12 +84,12 @@ def test_the_readme_shows_what_a_reader_of_the_index_sees(nbs):
     assert tool(*args, cwd=root) == (0, "")
     text = (root/"README.md").read_text()
     assert text.partition("\n\n")[2] == ("# Title\n[a](nbs/00_a.ipynb) [b](LICENSE) [c](https://c.org) [d](#d)\n```sh\n[e](e)\n```\n\n"
-                                         "```python\nprint(2)\n```\n\n```\n2\n```\n\n![](index_files/figure-1.png)\n\n"
+                                         "```python\nprint(2)\n```\n\n```\n2\n```\n\n![](assets/readme/figure-1.png)\n\n"
                                          "```python\ntable()\n```\n\n| a |\n|---|\n")
     assert tool(*args, "--check", cwd=root) == (0, "")
-    (root/"index_files"/"figure-2.png").write_bytes(b"left behind")
+    (root/"assets"/"readme"/"figure-2.png").write_bytes(b"left behind")
     status, log = tool(*args, "--check", cwd=root)
-    assert status == 1 and "index_files/figure-2.png" in log
+    assert status == 1 and "assets/readme/figure-2.png" in log
 
 
 def test_training_steps_are_timed_cell_by_cell(tmp_path):

@@ -23,16 +23,18 @@ from project import ROOT
 from safetensors.torch import load_file
 
 from vec2text_nb import run as R
-from vec2text_nb import stores, training
+from vec2text_nb import stores, training, utilities
 from vec2text_nb.baselines import BagOfWordsInverter, DecoderOnlyInverter
 from vec2text_nb.corrector import CorrectorEncoderModel
-from vec2text_nb.embedders import load_embedder, packaged_minilm, quiet
+from vec2text_nb.embedders import load_embedder, packaged_minilm
 from vec2text_nb.hypothesizer import InversionModel
+from vec2text_nb.initialization import make_backbone
 from vec2text_nb.inversion import Corrector
 from vec2text_nb.pretrained import load_corrector, load_tokenizer
 from vec2text_nb.run import Experiment, main, make_trainer, parse_flags
 from vec2text_nb.stores import embed_texts
-from vec2text_nb.training import Pairs, hypothesize, make_backbone, tokenize
+from vec2text_nb.training import Pairs, store_hypotheses, tokenize
+from vec2text_nb.utilities import quiet
 
 pytestmark = pytest.mark.skipif(packaged_minilm() is None, reason="needs the extra [minilm]")
 
@@ -86,8 +88,8 @@ def trainer_for(argv: list[str]): return make_trainer(Experiment(*parse_flags(ar
 
 
 def silent(argv: list[str]) -> dict:
-    "What `run` returns, and nothing printed"
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()): return R.run(argv)
+    "What `run_training` returns, and nothing printed"
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()): return R.run_training(argv)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -248,11 +250,11 @@ SHARD = dict(shard_size=5, progress=False)
 
 
 def on_lines(act):
-    "Call `act` before each line that is executed in the modules of stores and of training"
+    "Call `act` before each line that is executed in the modules of stores, of files and of training"
     def local(frame, event, arg):
         if event == "line": act()
         return local
-    sys.settrace(lambda frame, event, arg: local if frame.f_code.co_filename in (stores.__file__, training.__file__) else None)
+    sys.settrace(lambda frame, event, arg: local if frame.f_code.co_filename in (stores.__file__, utilities.__file__, training.__file__) else None)
 
 
 def children(*functions) -> list[int]:
@@ -283,7 +285,7 @@ def precompute_and_kill(place: Path, root: Path):
     pairs = Pairs(texts, tokenize(texts, models.tokenizer, 16)[0], embedder.encode(texts).numpy(), key=dict(of="these texts"))
 
     def embed(to, **share): embed_texts(texts, embedder, root/to, **SHARD, **share)
-    def guess(to, **share): hypothesize(pairs, models, root/to, **SHARD, **share)
+    def guess(to, **share): store_hypotheses(pairs, models, root/to, **SHARD, **share)
     for name, fill in dict(embeddings=embed, hypotheses=guess).items():
         lines = []
         on_lines(lambda: lines.append(1))  # noqa: B023
@@ -329,7 +331,7 @@ BAD_TEXTS = {
     "an empty file": ("texts.txt", "", {}, ["is empty"]),
     "only spaces": ("texts.txt", "  \n\t\n \n", {}, ["no text to use", "only spaces"]),
     "a missing column": ("texts.csv", "id,body\n1,a small boat\n", dict(text_column="text"), ["no column 'text'", "'id', 'body'"]),
-    "a broken line": ("texts.jsonl", '{"text": "a small boat"}\n{"text": \n', {}, ["line 2", "no JSON"]),
+    "a broken line": ("texts.jsonl", '{"text": "a small boat"}\n{"text": \n', {}, ["line 2", "not valid JSON"]),
     "no file": (None, None, {}, ["no source or file"]),
 }
 
@@ -468,7 +470,7 @@ def test_a_disk_that_fills_while_vectors_are_computed(place, tmp_path, monkeypat
     with monkeypatch.context() as m:
         m.setattr(np, "save", lambda *args, **kwargs: (full_disk if next(count) == 3 else save)(*args, **kwargs))
         with pytest.raises(OSError, match="No space left") as err: embed_texts(texts, embedder, tmp_path/"cut", shard_size=8)
-    assert "What was written before it is whole" in err.value.__notes__[0]
+    assert "files written before it are complete" in err.value.__notes__[0]
     assert {*files_of(tmp_path/"cut")} == {k for k in files_of(tmp_path/"whole") if not k.endswith(tuple(f"{n}.npy" for n in (2, 3, 4)))}
     embed_texts(texts, embedder, tmp_path/"cut", shard_size=8)
     assert files_of(tmp_path/"cut") == files_of(whole.folder.parent)

@@ -72,3 +72,14 @@ def test_the_hooks_are_local_and_there():
     for hook in repos[0]["hooks"]:
         assert hook["language"] == "system" and missing(shlex.split(hook["entry"])) == [], hook["id"]
         assert any(re.search(hook.get("files", ""), name) for name in names), hook["id"]
+
+
+def test_the_readme_marks_the_command_that_installs_and_tests():
+    marked = re.findall(r"^<!-- tests -->\n```sh\n(.*?)^```$", (ROOT/"README.md").read_text(encoding="utf-8"), re.M | re.S)
+    assert len(marked) == 1 and [words[0] for words in commands(marked[0])] == ["pip", "pytest"]
+
+
+def test_the_site_is_published_in_one_way():
+    "On the branch that Colab reads, not as an artifact too"
+    text = (ROOT/".github"/"workflows"/"pages.yml").read_text(encoding="utf-8")
+    assert "refs/heads/gh-pages" in text and "deploy-pages" not in text

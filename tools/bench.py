@@ -34,7 +34,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from vec2text_nb.corrector import CorrectorEncoderModel
-from vec2text_nb.decoding import CachedDecoder, beam_search, tidy
+from vec2text_nb.decoding import CachedDecoder, beam_search, trim_ids
 from vec2text_nb.embedders import Embedder
 from vec2text_nb.hypothesizer import InversionConfig, InversionModel
 from vec2text_nb.inversion import Corrector, pad_ids
@@ -112,7 +112,7 @@ def generated(model, inputs, length, beams, decoder):
         config = GenerationConfig(max_length=length, num_beams=n, num_return_sequences=n, decoder_start_token_id=0,
                                   pad_token_id=0, eos_token_id=1, no_repeat_ngram_size=size)
         rows = t5.generate(encoder_outputs=BaseModelOutput(hidden), attention_mask=mask, generation_config=config)
-        rows = [tidy(row) for row in rows.tolist()]
+        rows = [trim_ids(row) for row in rows.tolist()]
     return [rows[i:i+n] for i in range(0, len(rows), n)]
 
 

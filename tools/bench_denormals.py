@@ -19,7 +19,7 @@ from vec2text_nb import load_pretrained_corrector
 from vec2text_nb.data import wordnet_texts
 from vec2text_nb.evaluation import machine_class
 from vec2text_nb.pretrained import model_digest
-from vec2text_nb.sources import sample
+from vec2text_nb.sources import sample_texts
 from vec2text_nb.stores import write_json
 from vec2text_nb.training import Pairs, tokenize, write_hypotheses
 
@@ -42,7 +42,7 @@ def main():
     a = parser.parse_args()
     torch.set_num_threads(1)
     models = load_pretrained_corrector('all-MiniLM-L6-v2', device='cpu')
-    labels, texts = tokenize(sample(wordnet_texts(), a.batch, a.seed), models.tokenizer, models.max_length)
+    labels, texts = tokenize(sample_texts(wordnet_texts(), a.batch, a.seed), models.tokenizer, models.max_length)
     pairs = Pairs(texts, labels, models.embedder.encode(texts, progress=False).numpy())
     guessed = Pairs(texts, labels, pairs.embeddings, **write_hypotheses(models, pairs.embeddings))
     out = dict(command=f'python tools/bench_denormals.py --batch {a.batch} --repeats {a.repeats} --seed {a.seed}', n=a.repeats, seed=a.seed,

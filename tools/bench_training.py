@@ -40,7 +40,7 @@ from vec2text_nb.data import wordnet_texts
 from vec2text_nb.hypothesizer import InversionConfig, InversionModel
 from vec2text_nb.inversion import pad_ids
 from vec2text_nb.pretrained import load_tokenizer
-from vec2text_nb.training import CorrectorTrainer, InversionTrainer, Pairs, Ragged, length_batches, tokenize
+from vec2text_nb.training import CorrectorTrainer, HypothesizerTrainer, Pairs, Ragged, length_batches, tokenize
 
 ROOT = Path(__file__).resolve().parent.parent
 FILE = ROOT/'results'/'speed'/'training.json'
@@ -189,7 +189,7 @@ def run_cell(c, a):
     inversion = c['experiment'] == 'inversion'
     runs = dict(plain=[], ours=[])
     with tempfile.TemporaryDirectory() as folder:
-        ours = InversionTrainer if inversion else partial(CorrectorTrainer, inversion_model=torch.nn.Identity())
+        ours = HypothesizerTrainer if inversion else partial(CorrectorTrainer, inversion_model=torch.nn.Identity())
         trainers = dict(plain=make_trainer(Trainer, c, a, folder), ours=make_trainer(ours, c, a, folder))
         for k, part in enumerate([rows[0][:c['batch']], *rows]):         # the first is a step to warm up
             some = some_pairs(pairs, part)

@@ -23,10 +23,11 @@ import torch
 from vec2text_nb import invert_embeddings, load_pretrained_corrector
 from vec2text_nb.embedders import default_device
 from vec2text_nb.evaluation import machine_class, source_texts
+from vec2text_nb.initialization import make_backbone
 from vec2text_nb.pretrained import model_digest
 from vec2text_nb.run import main as train
-from vec2text_nb.stores import one_line, write_json
-from vec2text_nb.training import make_backbone
+from vec2text_nb.stores import write_json
+from vec2text_nb.utilities import one_line
 
 FILE = Path(__file__).resolve().parent.parent/'results'/'speed'/'gpu.json'
 NAME, SEED = 'all-MiniLM-L6-v2', 0

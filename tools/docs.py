@@ -4,7 +4,7 @@
 smalldocs renders every notebook below nbs/ with the options and the sidebar of _quarto.yml. No cell is run; only the API
 reference imports the package. The folder colab/ of the site holds the notebooks once more, with a first cell that installs the
 package; each page links to its copy, for which the site must be published on the branch gh-pages.
-The site needs no other server: KaTeX comes from tools/katex/, and the themes do without their web fonts.
+The site needs no other server: KaTeX comes from assets/katex/, and the themes do without their web fonts.
 All work is done in a temporary folder: nothing else in the project changes. Exit status 1 when there is a warning, such as a
 link that leads nowhere; the site is written all the same."""
 import argparse
@@ -174,8 +174,8 @@ def write_colab(root: Path, folder: Path) -> None:
 def localize(
     site: Path,  # a built site, changed in place
 ) -> None:
-    "Make the pages ask nothing of other servers: KaTeX is copied beside them, a theme's web fonts give way to the reader's own"
-    shutil.copytree(Path(__file__).parent/"katex", site/"site_libs"/"katex")
+    "Let the pages ask nothing of other servers: KaTeX is copied beside them, a theme's web fonts give way to the reader's own"
+    shutil.copytree(ROOT/"assets"/"katex", site/"site_libs"/"katex")
     for path in site.rglob("*.html"):
         up = "../"*len(path.relative_to(site).parent.parts)
         path.write_text(KATEX_URL.sub(f"{up}site_libs/katex/", path.read_text(encoding="utf-8")), encoding="utf-8")
@@ -196,6 +196,7 @@ def make(
         site = build(folder, quiet=True)
         localize(Path(site.out))
         write_colab(root, site.out/COLAB)
+        (site.out/".nojekyll").touch()  # GitHub publishes the branch as it is
         shutil.rmtree(out, ignore_errors=True)
         shutil.move(site.out, out)
     return [*site.warnings]

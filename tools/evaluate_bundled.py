@@ -1,13 +1,12 @@
-"""Score the bundled inverter on nine kinds of held-out texts, keep the figures in results/bundled/, and write the model card from them.
+"""Score the bundled inverter on nine kinds of held-out texts, keep the scores in results/bundled/, and write the model card from them.
 
-    python tools/evaluate_bundled.py             # hours; can be stopped and started again
-    python tools/evaluate_bundled.py --card      # only write the card again from the JSON
+    python tools/evaluate_bundled.py             # hours; can be stopped and resumed
+    python tools/evaluate_bundled.py --card      # only rewrite the card from the JSON files
 
 The models were trained on other texts of the first three kinds, and on none of the rest. WordNet, the manuals and the King James Bible come
-from Debian packages, mails, speeches, tweets, reviews and editorials from archives of package indexes (vec2text_nb.corpora says how to get
-them), records and messages are invented; a set that cannot be read is "not run"."""
+from Debian packages; mails, speeches, tweets, reviews and editorials from archives of package indexes (vec2text_nb.corpora says how to get
+them); records and messages are invented. A set that cannot be read is "not run"."""
 import argparse
-import json
 import shlex
 import sys
 from pathlib import Path
@@ -56,7 +55,7 @@ def evaluate(name, corrector, a, command):
 
     def report(run):
         scores = ', '.join(f"{k} {v['mean']} ± {v['sem']}" for k, v in run['scores'].items())
-        time = f"; {run['seconds_per_text']} s a text" if run['seconds_per_text'] else ''
+        time = f"; {run['seconds_per_text']} s per text" if run['seconds_per_text'] else ''
         print(f"{name}, {run['setting']}, n = {run['n']}: {scores}{time}", flush=True)
     run_evaluation(corrector, texts, settings, results(name), SETS[name][1], command, a.seed, overwrite=a.overwrite, report=report,
                    also=name_scores(texts) if name == 'records' else None)
@@ -64,32 +63,30 @@ def evaluate(name, corrector, a, command):
 
 CARD_TEXT = '''# Bundled inverter for all-MiniLM-L6-v2
 
-Two small T5 models that read short English texts back out of their all-MiniLM-L6-v2 embeddings: a hypothesizer and a corrector, in
-the published vec2text layout, half precision. They make the method visible without network or GPU.
+Two small T5 models that recover short English texts from their all-MiniLM-L6-v2 embeddings: a hypothesizer and a corrector, in the
+layout of the published vec2text checkpoints and in half precision. They show the method without network or GPU.
 
 - **Texts**: {total:,} of 3 to 24 words, lower-cased (the embedder's tokenizer lower-cases, so case is not in the vector):
-  {texts[wordnet]:,} definitions and examples of WordNet 3.0, {texts[variants]:,} parts of them and such with some words exchanged
+  {texts[wordnet]:,} definitions and examples of WordNet 3.0, {texts[variants]:,} parts of these and variants with some words exchanged
   (`tools/vary_texts.py`), {texts[manuals]:,} sentences of the manuals of Python, PostgreSQL, SQLite and Rust and of the Jargon File, and
   {texts[records]:,} invented records about people who do not exist. A hash of each text decides its split; no held-out text was trained on.
 - **Models**: T5, {models}.
-  The corrector has {copy_heads} more heads in each attention, which began wired to copy the hypothesis.
+  The corrector has {copy_heads} additional heads in each attention layer, initialized to copy the hypothesis.
 - **Training**: {made_by}.
-  It started from {started_from}.
-  {optimizer}, batches of {batch_size:,}, seed {seed}; the corrector learned on {first_guesses:,} first guesses of the hypothesizer and on
-  corrupted texts, then on its own outputs.
-- **Decoding**: no {ngram} tokens come twice in a text (`no_repeat_ngram_size` in the config, which `invert` can overrule).
+  Training started from {started_from}.
+  {optimizer}, batches of {batch_size:,}, seed {seed}; the corrector was trained on {first_guesses:,} first guesses of the hypothesizer
+  and on corrupted texts, then on its own outputs.
+- **Decoding**: no sequence of {ngram} tokens occurs twice in a text (`no_repeat_ngram_size` in the config, which `invert` can override).
 - **Files**: {size:.0f} MB; model digest `{digest}`.
 
-| stage | seconds | samples | held-out loss per token: WordNet | records | manuals |
-|---|---|---|---|---|---|
 {stages}
 
 The losses step by step are in `results/training/bundled.json`.
 
 ## Held-out scores
 
-Texts that the models were neither trained nor chosen on, mean ± standard error over n texts. Cosine is between the embeddings of the
-recovered and the true text.
+These texts were used neither for training nor for choosing a model. Scores are mean ± standard error over n texts; the cosine is
+between the embeddings of the recovered and the true text.
 
 {table}
 
@@ -97,13 +94,13 @@ recovered and the true text.
 
 ## What it can and cannot do
 
-It recovers what a short text is about and many of its words, sometimes the sentence. Of texts unlike those it was trained on it recovers
-less, and no code or other languages; a text longer than {longest} tokens cannot come back whole. A miss is not proof of safety: a larger
-model trained for longer recovers much more (arXiv 2310.06816).
+It recovers the topic of a short text, many of its words, and sometimes the whole sentence. It recovers less of texts unlike its training
+texts, and neither code nor other languages. A text longer than {longest} tokens cannot be recovered in full. A miss is not proof of
+safety: a larger model trained for longer recovers much more (arXiv 2310.06816).
 
 ## License
 
-The weights are under Apache-2.0 like the code. The texts they were trained on:
+The weights are under Apache-2.0, like the code. The training texts:
 
 {licenses}
 
@@ -114,22 +111,24 @@ The embedder is not included.
 def card():
     "The model card as text, from the results, the configs and training.json. Raises ValueError if the results are of different weights."
     from vec2text_nb.evaluation import results_table
-    folder, found = CARD.parent, {name: json.loads(results(name).read_text()) for name in SETS if results(name).exists()}
+    from vec2text_nb.results import markdown_table, provenance, read_object
+    folder, found = CARD.parent, {name: read_object(results(name)) for name in SETS if results(name).exists()}
     digests = {r['model_digest'] for r in found.values()}
     if len(digests) != 1: raise ValueError(f'results/bundled is of the weights {sorted(digests)}: expected those of one model')
     size = sum(f.stat().st_size for f in folder.rglob('*') if f.is_file() and f != CARD)/1e6
-    config, other = (json.loads((folder/part/'config.json').read_text()) for part in ('hypothesizer', 'corrector'))
+    config, other = (read_object(folder/part/'config.json') for part in ('hypothesizer', 'corrector'))
     (t5, wide), longest = (config['backbone'], other['backbone']), config['max_seq_length']-1
     def layers(t5): return f"{t5['num_layers']} encoder and {t5['num_decoder_layers']} decoder layers"
     models = (f"width {t5['d_model']}, {layers(t5)} (hypothesizer) or {layers(wide)} (corrector), "
               f"vocabulary {t5['vocab_size']:,}, {config['num_repeat_tokens']} pseudo-tokens, texts of up to {longest} tokens")
-    sources = [f"- `results/bundled/{name}.json`: {r['data']}; `{r['command']}`, {r['date']}, {r['machine']}." for name, r in found.items()]
-    facts = json.loads((folder/'training.json').read_text())
+    sources = [f"- `results/bundled/{name}.json`: {r['data']}; {provenance(r)}." for name, r in found.items()]
+    facts = read_object(folder/'training.json')
     def stage_row(s): return [s['name'], f"{s['seconds']:.0f}", f"{s['samples']:,}", *(f'{loss:.2f}' for loss in s['held_out'].values())]
-    stages = ['| ' + ' | '.join(stage_row(s)) + ' |' for s in facts['stages']]
+    stages = [['stage', 'seconds', 'samples', 'held-out loss per token: WordNet', 'records', 'manuals'],
+              *map(stage_row, facts['stages'])]
     return CARD_TEXT.format(**facts | dict(
         total=sum(facts['texts'].values()), models=models, copy_heads=wide['num_heads']-t5['num_heads'], longest=longest,
-        ngram=config['no_repeat_ngram_size'], size=size, digest=digests.pop(), stages='\n'.join(stages), sources='\n'.join(sources),
+        ngram=config['no_repeat_ngram_size'], size=size, digest=digests.pop(), stages=markdown_table(stages), sources='\n'.join(sources),
         licenses='\n'.join(f'- {what}: {license}' for what, license in facts['licenses'].items()),
         table=results_table({title: results(name) for name, (title, _) in SETS.items()})))
 
@@ -140,9 +139,9 @@ def main(argv=None):
     p.add_argument('--n_beam', type=int, help='texts for the settings with a beam, the first ones (default: all)')
     p.add_argument('--seed', type=int, default=0)
     p.add_argument('--sets', nargs='+', default=list(SETS), choices=list(SETS), metavar='SET')
-    p.add_argument('--settings', nargs='+', default=SETTINGS, metavar='S', help='correction steps, or steps x beams (default: all six)')
+    p.add_argument('--settings', nargs='+', default=SETTINGS, metavar='S', help='correction steps, or steps x beam width (default: all)')
     p.add_argument('--overwrite', action='store_true', help='replace results of other weights or other texts')
-    p.add_argument('--card', action='store_true', help='only write the card from the JSON')
+    p.add_argument('--card', action='store_true', help='only rewrite the card from the JSON files')
     argv = sys.argv[1:] if argv is None else argv
     a = p.parse_args(argv)
     if not a.card:

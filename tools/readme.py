@@ -2,7 +2,7 @@
 """Write README.md from nbs/index.ipynb, or with --check say whether it is what would be written.
 
 The work of `nbdev_readme` for a plain page, without Quarto: prose as it is, visible code and its outputs as fenced blocks,
-links made relative to the top folder. Pictures among the outputs are written to index_files/."""
+links made relative to the top folder. Pictures among the outputs are written to assets/readme/."""
 import argparse
 import base64
 import json
@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 HIDDEN = re.compile(r"^#\|\s*(hide|default_exp|include:\s*false)\b", re.M)
 DIRECTIVE = re.compile(r"^#\|.*\n?", re.M)
 FENCE = re.compile(r"(^```.*?^```[ \t]*$)", re.M | re.S)
+IMAGES = "assets/readme"  # below the top folder; holds nothing else
 LINK = re.compile(r"(\]\(|\b(?:src|href)=\")(?![a-z]+:|[#/])([^)\s\"]+)")
 PICTURES = {"image/svg+xml": "svg", "image/png": "png"}
 
@@ -51,7 +52,7 @@ def output(out: dict, pictures: dict[str, bytes], alt: str = "") -> str:
         if mime not in data: continue
         name = f"figure-{len(pictures) + 1}.{suffix}"
         pictures[name] = text_of(data[mime]).encode() if suffix == "svg" else base64.b64decode(text_of(data[mime]))
-        return f"![{alt}](index_files/{name})"
+        return f"![{alt}]({IMAGES}/{name})"
     if "text/markdown" in data: return text_of(data["text/markdown"]).strip()
     return fenced(text_of(data["text/plain"]))
 
@@ -75,15 +76,15 @@ def main() -> int:
     parser.add_argument("--root", type=Path, default=ROOT, help="the project's folder")
     args = parser.parse_args()
     text, pictures = render(json.loads((args.root/"nbs"/"index.ipynb").read_text(encoding="utf-8")))
-    wanted = {args.root/"README.md": text.encode()} | {args.root/"index_files"/name: content for name, content in pictures.items()}
-    present = {p: p.read_bytes() for p in [args.root/"README.md", *(args.root/"index_files").glob("*")] if p.exists()}
+    wanted = {args.root/"README.md": text.encode()} | {args.root/IMAGES/name: content for name, content in pictures.items()}
+    present = {p: p.read_bytes() for p in [args.root/"README.md", *(args.root/IMAGES).glob("*")] if p.exists()}
     stale = sorted(str(p.relative_to(args.root)) for p in wanted.keys() | present.keys() if wanted.get(p) != present.get(p))
     if args.check:
         if stale: print(f"not what nbs/index.ipynb gives: {', '.join(stale)}; run tools/readme.py")
         return int(bool(stale))
     for path in present.keys() - wanted.keys(): path.unlink()
     for path, content in wanted.items():
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     return 0
 

@@ -28,9 +28,9 @@ test -f "$run/varied.txt" || python tools/vary_texts.py wordnet "$run/varied.txt
 test -f "$run/validation.txt" || python -c '
 import sys
 from pathlib import Path
-from vec2text_nb.sources import load_splits, sample
+from vec2text_nb.sources import load_splits, sample_texts
 from vec2text_nb.stores import write_atomically
-texts = sample(load_splits(sys.argv[2])["validation"], 500, 0)
+texts = sample_texts(load_splits(sys.argv[2])["validation"], 500, 0)
 write_atomically(Path(sys.argv[1]), lambda f: f.write("\n".join([*texts, ""]).encode()))' "$run/validation.txt" "$first"
 
 common="--model_name_or_path $run/backbone --embedder_model_name all-MiniLM-L6-v2 --use_frozen_embeddings_as_input True --max_seq_length 32

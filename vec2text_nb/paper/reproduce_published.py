@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from ..evaluation import Setting
-from ..experiments import Job, as_setting, is_done, write_results
-from ..publishing import METRICS, read_object
+from ..experiments import Job, as_setting
+from ..results import METRICS, results_up_to_date, write_results
+from ..publishing import read_object
 from ..run import load_experiment_and_trainer_from_pretrained
 from ..training import LOG_NAMES, CorrectorTrainer, Pairs
 
@@ -41,10 +42,10 @@ def evaluate_published(
     path:Path, # the JSON file
     command:str # that runs this
 ) -> None:
-    "Evaluate a checkpoint as its authors do. Raises `OSError` or `ValueError` if it or its texts cannot be had."
+    "Evaluate a checkpoint as its authors do. Raises `OSError` or `ValueError` if it or its texts cannot be loaded."
     experiment, trainer = load_experiment_and_trainer_from_pretrained(job.model, dataset_name=job.data, max_eval_samples=job.n, use_frozen_embeddings_as_input=False)
     facts = dict(data=f'{job.data}, {job.split} split, cut to {trainer.model.config.max_seq_length} tokens', n=job.n)
-    runs = read_object(path)['runs'] if is_done(path, trainer.corrector, **facts) else []
+    runs = read_object(path)['runs'] if results_up_to_date(path, trainer.corrector, **facts) else []
     missing = [s for s in map(as_setting, job.settings) if s.name not in {run['setting'] for run in runs}]
     if not missing: return
     pairs = experiment.pairs(job.split)
