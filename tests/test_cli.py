@@ -195,7 +195,7 @@ def test_files_of_other_runs_are_refused(run, tmp_path):
     part = out.with_name("t.jsonl.partial")
     assert run(*argv, "--out", out)[0] == 0
     whole = out.read_bytes()
-    others = [["--steps", "1"], ["--max_length", "5"], ["--no_repeat_ngram_size", "2"], ["--last"]]
+    others = [["--steps", "1"], ["--max_length", "5"], ["--no_repeat_ngram_size", "2"], ["--last"], ["--edits", "1"]]
     for more in others:
         for file in (out, part):
             file.write_bytes(whole)
@@ -332,7 +332,7 @@ def test_bad_files_are_one_line(run, tmp_path):
 
 @pytest.mark.parametrize("argv,message", [
     ([], "no text given"), (["a.npy", "b.npy"], "give one file"), (["text", "v.parquet"], "give one file"),
-    (["text", "--steps", "-1"], "num_steps"),
+    (["text", "--steps", "-1"], "num_steps"), (["text", "--edits", "-1"], "--edits is -1: expected 0 or more rounds"),
     (["text", "--beam", "-1", "--steps", "1"], "sequence_beam_width"), (["text", "--batch_size", "0"], "batch_size"),
     (["text", "--max_length", "1"], "max_length"), (["text", "--no_repeat_ngram_size", "-1"], "no_repeat_ngram_size"),
     (["text", "--device", "abacus"], "device abacus: expected cpu, cuda, cuda:1 or mps"),

@@ -20,6 +20,7 @@ class Hypothesis:
     text: str
     embedding: Tensor|None # (D,) float32; None where nothing was embedded
     cosine: float         # to the target
+    made_by: str = 'correction' # which proposal made it: guess, given, correction, sample or edit
 
 # %% ../nbs/05a_display.ipynb #3862aff9
 SHOWN = 20 # rows of a result that are shown

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from .utilities import progress_bar
+from .edits import Edits
 from .inversion import Corrector, Inversion, Sampling, check_options
 from .metrics import mean_and_sem, per_sample_metrics
 from .records import name_in, records_of
@@ -72,23 +73,23 @@ class Setting:
     num_steps:int = 0 # correction steps
     sequence_beam_width:int = 0
     n:int|None = None # only the first n texts; None: all
-    options:dict = field(default_factory=dict) # keep_best, max_length, no_repeat_ngram_size, initial (a text), sampling (the fields of `Sampling`)
+    options:dict = field(default_factory=dict) # keep_best, max_length, no_repeat_ngram_size, initial (a text), sampling (the fields of `Sampling`), edits (those of `Edits`)
     name:str = '' # empty: made from the other fields
 
     def __post_init__(self):
         steps = f"{self.num_steps} step{'s'*(self.num_steps > 1)}" if self.num_steps else 'hypothesizer alone'
-        parts = [steps, *([f'beam {self.sequence_beam_width}'] if self.sequence_beam_width else []), *(f'{k} {v}' for k,v in self.options.items())]
+        parts = [steps, *([f'beam {self.sequence_beam_width}'] if self.sequence_beam_width else []), *(f"{v['rounds']} rounds of edits" if k == 'edits' and [*v] == ['rounds'] else f'{k} {v}' for k,v in self.options.items())]
         self.name = self.name or ', '.join(parts)
 
 # %% ../nbs/08d_evaluation.ipynb #091207f8
 def parse_setting(
-    text:str, # such as 20 or 20x8
+    text:str, # such as 20, 20x8 or 5x4+8
     n:int|None=None
 ) -> Setting:
     "The setting of a short form. Raises `ValueError` for any other text."
-    found = re.fullmatch(r'(\d+)(?:x(\d+))?', text)
-    if not found: raise ValueError(f'{text!r} is not a setting: expected correction steps, such as 20, or steps x beams, such as 20x8.')
-    return Setting(int(found[1]), int(found[2] or 0), n)
+    found = re.fullmatch(r'(\d+)(?:x(\d+))?(?:\+([1-9]\d*))?', text)
+    if not found: raise ValueError(f'{text!r} is not a setting: expected correction steps, such as 20, steps x beams, such as 20x8, or either with rounds of edits, such as 5x4+8.')
+    return Setting(int(found[1]), int(found[2] or 0), n, dict(edits=dict(rounds=int(found[3]))) if found[3] else {})
 
 # %% ../nbs/08d_evaluation.ipynb #4325b658
 def invert_options(
@@ -99,6 +100,7 @@ def invert_options(
     out = dict(options)
     if 'initial' in out: out['initial'] = [out['initial']]*n
     if 'sampling' in out: out['sampling'] = Sampling(**(out['sampling'] | dict(seed=out['sampling'].get('seed', 0) + start)))
+    if 'edits' in out: out['edits'] = Edits(**out['edits'])
     return out
 
 # %% ../nbs/08d_evaluation.ipynb #6662ea25
@@ -193,7 +195,8 @@ def is_run_of(run:dict, setting:Setting) -> bool:
 def resolve_setting(setting:str|Setting, corrector:Corrector, n:int) -> Setting: # n: number of texts
     "The setting with its number of texts. Raises `ValueError` or `TypeError` if it cannot be run."
     s = parse_setting(setting) if isinstance(setting, str) else setting
-    check_options(s.num_steps, s.sequence_beam_width, None, s.options.get('max_length'), s.options.get('no_repeat_ngram_size'), corrector)
+    check_options(s.num_steps, s.sequence_beam_width, None, s.options.get('max_length'), s.options.get('no_repeat_ngram_size'), corrector,
+                  Edits(**s.options['edits']) if 'edits' in s.options else None)
     return Setting(s.num_steps, s.sequence_beam_width, min(s.n or n, n), s.options, s.name)
 
 # %% ../nbs/08d_evaluation.ipynb #4ef286a3
@@ -202,7 +205,7 @@ def group_by_search(
 ) -> list[list[Setting]]: # each group sorted by steps
     "Groups of settings that one search can serve"
     groups = {}
-    for s in settings: groups.setdefault((max(s.sequence_beam_width, 1), s.n, key_digest(s.options)), []).append(s)
+    for s in settings: groups.setdefault((max(s.sequence_beam_width, 1), s.n, key_digest(s.options), 'edits' in s.options and s.num_steps), []).append(s)
     return [sorted(group, key=lambda s: s.num_steps) for group in groups.values()]
 
 # %% ../nbs/08d_evaluation.ipynb #d0bf9870
@@ -256,7 +259,7 @@ def table_rows(
     "The rows of one file"
     runs = {run['setting']: run for run in read_object(path)['runs']} if Path(path).exists() else {}
     if settings is None: return [*runs.items()] or [('', {})]
-    names = [parse_setting(s).name if re.fullmatch(r'\d+(x\d+)?', s) else s for s in settings]
+    names = [parse_setting(s).name if re.fullmatch(r'\d+(x\d+)?(\+\d+)?', s) else s for s in settings]
     return [(name, runs.get(name, {})) for name in names]
 
 # %% ../nbs/08d_evaluation.ipynb #c772320a

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from .checkpoints import checkpoint_folder, load_tokenizer, save_model
 from .corrector import CorrectorEncoderModel
+from .edits import Edits
 from .embedders import KNOWN, OPENAI_DIMS, Embedder, load_embedder
 from .hypothesizer import InversionModel
 from .inversion import Corrector, Sampling, invert
@@ -235,11 +236,12 @@ def invert_embeddings(
     keep_best:bool=True, # answer with the closest text seen; False: with the last one
     progress:bool|None=None, # a progress bar; None: for long work on a terminal
     initial:list[str]|None=None, # texts to start from, one a target
-    sampling:Sampling|None=None # draw proposals instead of beam search
+    sampling:Sampling|None=None, # draw proposals instead of beam search
+    edits:Edits|None=None # edit what the search ends with; None: do not
 ) -> list[str]:
     "A text for each embedding. Raises `ValueError` or `TypeError` for what cannot be inverted, naming the rows."
     return invert(corrector or default_corrector(), embeddings, num_steps, sequence_beam_width, batch_size=batch_size, max_length=max_length, no_repeat_ngram_size=no_repeat_ngram_size,
-                  keep_best=keep_best, progress=progress, initial=initial, sampling=sampling, score=bool(num_steps)).texts
+                  keep_best=keep_best, progress=progress, initial=initial, sampling=sampling, edits=edits, score=bool(num_steps)).texts
 
 # %% ../nbs/07_pretrained.ipynb #1aabcb61
 def embed_strings(
@@ -256,22 +258,22 @@ def invert_strings(
     corrector:Corrector|None=None, # None: the bundled model, for all-MiniLM-L6-v2
     num_steps:int|None=None, sequence_beam_width:int=0, # as in `invert_embeddings`, and so are all others
     *, batch_size:int|None=None, max_length:int|None=None, no_repeat_ngram_size:int|None=None, keep_best:bool=True,
-    progress:bool|None=None, initial:list[str]|None=None, sampling:Sampling|None=None
+    progress:bool|None=None, initial:list[str]|None=None, sampling:Sampling|None=None, edits:Edits|None=None
 ) -> list[str]:
     "Embed each string, and read a text back out of the vector alone"
     corrector = corrector or default_corrector()
     embeddings = embed_strings(strings, corrector, max_length)
     return invert_embeddings(embeddings, corrector, num_steps, sequence_beam_width, batch_size=batch_size, max_length=max_length, no_repeat_ngram_size=no_repeat_ngram_size,
-                             keep_best=keep_best, progress=progress, initial=initial, sampling=sampling)
+                             keep_best=keep_best, progress=progress, initial=initial, sampling=sampling, edits=edits)
 
 # %% ../nbs/07_pretrained.ipynb #b3313e88
 def invert_embeddings_and_return_hypotheses(
     embeddings, corrector:Corrector|None=None, num_steps:int|None=None, sequence_beam_width:int=0, # as in `invert_embeddings`, and so are all others
     *, batch_size:int|None=None, max_length:int|None=None, no_repeat_ngram_size:int|None=None, keep_best:bool=True,
-    progress:bool|None=None, initial:list[str]|None=None, sampling:Sampling|None=None
+    progress:bool|None=None, initial:list[str]|None=None, sampling:Sampling|None=None, edits:Edits|None=None
 ) -> tuple[list[list[str]], list[Tensor]]: # texts of the batch after each step, their embeddings (B, D) after each step
     "The best hypothesis of each target after every step, with its embedding"
     trace = invert(corrector or default_corrector(), embeddings, num_steps, sequence_beam_width, batch_size=batch_size, max_length=max_length, no_repeat_ngram_size=no_repeat_ngram_size,
-                   keep_best=keep_best, progress=progress, initial=initial, sampling=sampling).trace
-    steps = range((num_steps or 0) + 1) if trace else ()
+                   keep_best=keep_best, progress=progress, initial=initial, sampling=sampling, edits=edits).trace
+    steps = range(len(trace[0])) if trace else ()
     return [[t[k].text for t in trace] for k in steps], [torch.stack([t[k].embedding for t in trace]) for k in steps]
