@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .data import clean_text, split_of
-from .utilities import former_names
+from .utilities import cache_folder, former_names
 
 __getattr__ = former_names(__name__)      # for names that have moved
 
@@ -37,8 +37,8 @@ ARCHIVES = dict(
 
 # %% ../nbs/01c_corpora.ipynb #d9fab7dc
 def corpora_folder() -> Path:
-    "Where the archives are looked for: $VEC2TEXT_NB_CORPORA, or .cache/vec2text_nb/corpora in the home folder"
-    return Path(os.environ.get('VEC2TEXT_NB_CORPORA') or Path.home()/'.cache'/'vec2text_nb'/'corpora')
+    "Where the archives are looked for: $VEC2TEXT_NB_CORPORA, or corpora in `cache_folder`"
+    return Path(os.environ.get('VEC2TEXT_NB_CORPORA') or cache_folder(None)/'corpora')
 
 def find_archive(name:str) -> Path: # name: a key of `ARCHIVES`
     "The file of an archive. Raises `FileNotFoundError` that says how to get it."

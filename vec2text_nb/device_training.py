@@ -27,6 +27,7 @@ from .initialization import start_from_hypothesizer, wire_copy_heads
 from .sources import load_splits
 from .stores import embed_texts
 from .training import Pairs, Ragged, out_of_memory, tokenize
+from .utilities import progress_bar
 
 # %% ../nbs/08f_device_training.ipynb #d6b53919
 @dataclass(frozen=True)
@@ -220,12 +221,11 @@ class Hypotheses:
 # %% ../nbs/08f_device_training.ipynb #6ab26342
 def embed_ids(
     ids:Tensor, # (M, L)
-    tokenizer, embedder:Embedder,
-    batch_size:int # texts embedded together
+    tokenizer, embedder:Embedder
 ) -> Tensor: # (M, D) float16
     "Embeddings of the texts that the ids spell"
     texts = tokenizer.batch_decode(ids.cpu(), skip_special_tokens=True)
-    return embedder.encode(texts, batch_size=batch_size, progress=False).half()
+    return embedder.encode(texts, batch_size=2048 if embedder.device.type == 'cuda' else 128, progress=None).half()
 
 # %% ../nbs/08f_device_training.ipynb #a27e98d8
 def write_guesses(
@@ -234,15 +234,15 @@ def write_guesses(
     rows:np.ndarray, # (M,) row numbers of the texts to write for
     length:int, # of a text in tokens, start token included
     tokenizer, embedder:Embedder,
-    batch_size:int=8192, # texts written together
+    batch_size:int|None=None, # texts written together; None: 8,192 on a GPU, 256 on a processor
     sample:bool=True # sample every second batch; False: decode all greedily
 ) -> Hypotheses:
     "Let the model write a text for each row, and embed it"
-    half = torch.bfloat16 if embedder.device.type == 'cuda' else torch.float32
-    writer = copy.deepcopy(model).to(half)
-    weights, numbers = DecoderWeights(writer.encoder_decoder), torch.arange(len(rows), device=embedder.device)
-    ids = torch.cat([write_ids(writer, weights, inputs(part), length, .7*(i % 2)*sample) for i,part in enumerate(numbers.split(batch_size))])
-    return Hypotheses(rows, ids, embed_ids(ids, tokenizer, embedder, min(batch_size, 2048)))
+    on_gpu = embedder.device.type == 'cuda'
+    writer, size = copy.deepcopy(model).to(torch.bfloat16 if on_gpu else torch.float32), batch_size or (8192 if on_gpu else 256)
+    weights, parts = DecoderWeights(writer.encoder_decoder), torch.arange(len(rows), device=embedder.device).split(size)
+    ids = torch.cat([write_ids(writer, weights, inputs(parts[i]), length, .7*(i % 2)*sample) for i in progress_bar(range(len(parts)), None, 'writing')])
+    return Hypotheses(rows, ids, embed_ids(ids, tokenizer, embedder))
 
 # %% ../nbs/08f_device_training.ipynb #b6603ed7
 def corrupt_ids(

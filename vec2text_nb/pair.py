@@ -144,7 +144,7 @@ def first_hypotheses(
     counts = np.bincount(labels.ravel(), minlength=pair.inversion_model.config.backbone['vocab_size'])
     parts = np.array_split(wrong, math.ceil(len(wrong)/50_000))          # corrupting all at once would take too much memory
     ids = torch.from_numpy(np.concatenate([corrupt_ids(labels[part], counts, rng) for part in parts])).to(data.labels.device)
-    return written, Hypotheses(wrong, ids, embed_ids(ids, pair.tokenizer, pair.embedder, 2048))
+    return written, Hypotheses(wrong, ids, embed_ids(ids, pair.tokenizer, pair.embedder))
 
 # %% ../nbs/08g_pair.ipynb #ec4c8a88
 def own_output_hypotheses(
