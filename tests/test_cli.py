@@ -355,6 +355,14 @@ def test_a_device_that_is_not_there_is_one_line(command, run, monkeypatch, tmp_p
     assert not [*tmp_path.iterdir()]
 
 
+def test_best_stands_for_three_flags(run):
+    steps, beam, edits = map(str, cli.BEST)
+    best = run(*MODEL, "a b", "--max_length", "6", "--json", "--best")
+    assert best == run(*MODEL, "a b", "--max_length", "6", "--json", "--steps", steps, "--beam", beam, "--edits", edits)
+    alone = run(*MODEL, "a b", "--max_length", "6", "--json", "--steps", "0", "--edits", "2")
+    assert best[0] == alone[0] == 0 and {best[2], alone[2]} == {""}
+
+
 # what the commands share
 
 @pytest.mark.parametrize("name", ["invert", "eval", "publish"])

@@ -90,7 +90,7 @@ def run_command(
     return 0
 
 # %% ../nbs/09_cli.ipynb #4a5e9727
-BEST = 5, 4, 8       # --best: steps, beam, rounds of edits
+BEST = 20, 8, 8      # --best: steps, beam, rounds of edits
 
 def invert_parser() -> argparse.ArgumentParser:
     "The arguments of `v2t-invert`"
@@ -103,7 +103,7 @@ def invert_parser() -> argparse.ArgumentParser:
     p.add_argument('--steps', type=int, default=20, metavar='N', help='maximum number of correction steps; 0: the first guess alone, in hundredths of a second per sentence (default: %(default)s)')
     p.add_argument('--beam', type=int, default=8, metavar='W', help='hypotheses kept at each step; 0: one, without a beam (default: %(default)s). With the default steps and beam, a sentence takes about 3 seconds on one core; for many vectors, --steps 5 --beam 4 is about five times faster')
     p.add_argument('--edits', type=int, default=0, metavar='R', help='at most so many rounds of edits after the search, which change one token at a time (default: none)')
-    p.add_argument('--best', action='store_true', help='the best answers in about the same time: --steps {} --beam {} --edits {}'.format(*BEST))
+    p.add_argument('--best', action='store_true', help='the best answers, slower than the default: --steps {} --beam {} --edits {}'.format(*BEST))
     p.add_argument('--max_length', type=int, metavar='L', help='maximum length of a text in tokens, including the start token (default: what the model was trained for)')
     p.add_argument('--no_repeat_ngram_size', type=int, metavar='N', help='no sequence of N tokens occurs twice in a text; 0: no limit (default: as the model says)')
     p.add_argument('--last', action='store_true', help='answer with the last text of the search, not with the closest one')
