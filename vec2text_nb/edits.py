@@ -143,6 +143,7 @@ class EditSearch:
         for i,h in todo: self.edited[i].add(h.ids)
         proposals = propose_edits(*self.models, self.targets[[i for i,_ in todo]], [h for _,h in todo], self.edits.proposals, self.max_length)
         fresh = list(dict.fromkeys((i, ids) for (i,_),row in zip(todo, proposals) for ids in row if ids not in self.scores[i]))
+        if not fresh: return True
         found = {}
         for (i,_),h in zip(fresh, self.embed([self.targets[i] for i,_ in fresh], [ids for _,ids in fresh])): found.setdefault(i, []).append(h)
         self.merge({i: sorted(hs, key=lambda h: -h.cosine)[:self.RANKED] for i,hs in found.items()})
