@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['trim_ids', 'pad_ids', 'CachedDecoder', 'fast_linear', 'LayerWeights', 'read_layer', 'DecoderWeights', 'rms_norm',
-           'self_attention', 'cross_attention', 'FastDecoder', 'repeated_tokens', 'forbid_repeats', 'greedy_search',
-           'nucleus', 'sample_ids', 'Finished', 'BeamRow', 'extend_beam', 'best_of_row', 'beam_search', 'source_bytes']
+           'self_attention', 'cross_attention', 'FastDecoder', 'repeated_tokens', 'forbid_repeats', 'new_texts',
+           'greedy_search', 'nucleus', 'sample_ids', 'pick', 'Finished', 'extend_beam', 'beam_search', 'source_bytes']
 
 # %% ../nbs/05_decoding.ipynb #8b335e33
 import copy, math
@@ -118,15 +118,15 @@ def rms_norm(
 # %% ../nbs/05_decoding.ipynb #097beca8
 def self_attention(
     qkv:Tensor, # query, key and value of the new token (N, 3A)
-    cache:Tensor, # keys and values (2, N, heads, max_length, d_kv); the new ones are written at `t`
+    cache:Tensor, # keys and values (max_length, 2, N, heads, d_kv); the new ones are written at `t`
     t:int, # position of the new token
     bias:Tensor # of the earlier positions and this one (heads, 1, t+1)
 ) -> Tensor: # (N, A)
     "Look back over the row's own text"
-    _, n, heads, _, d = cache.shape
+    n, heads, d = cache.shape[2:]
     qkv = qkv.reshape(n, 3, heads, d)
-    cache[:, :, :, t] = qkv[:, 1:].transpose(0, 1)
-    keys, values = cache[:, :, :, :t+1]
+    cache[t] = qkv[:, 1:].transpose(0, 1)
+    keys, values = cache[:t+1].permute(1, 2, 3, 0, 4)                             # (N, heads, t+1, d_kv) each
     scores = qkv[:, 0, :, None] @ keys.transpose(2, 3) + bias                     # (N, heads, 1, t+1)
     return (scores.softmax(-1) @ values).view(n, heads*d)
 
@@ -144,19 +144,18 @@ def cross_attention(
 
 # %% ../nbs/05_decoding.ipynb #5c9e57a1
 class FastDecoder:
-    "As `CachedDecoder`, with preallocated caches and shared cross-attention; all texts of a source must be kept or dropped together"
+    "As `CachedDecoder`, with preallocated caches and shared cross-attention; the texts of a source begin with the same token, and are kept or dropped together"
     def __init__(self,
-        t5:T5ForConditionalGeneration|DecoderWeights,
-        hidden:Tensor, mask:Tensor, num:int=1, # as in `CachedDecoder`
+        t5:T5ForConditionalGeneration|DecoderWeights, hidden:Tensor, mask:Tensor, num:int=1, # as in `CachedDecoder`
         max_length:int=64 # longest text in tokens, the start token counted
     ):
         b, s, _ = hidden.shape
         self.w, self.num, self.t = DecoderWeights.of(t5).for_rows(b*num), num, 0
-        c, self.eps = self.w.config, self.w.config.layer_norm_epsilon
-        source = hidden.reshape(b*s, -1)
+        c, self.eps, source = self.w.config, self.w.config.layer_norm_epsilon, hidden.reshape(b*s, -1)
         self.cross = [fast_linear(source, w.cross_kv).reshape(b, s, 2, c.num_heads, c.d_kv).permute(2, 0, 3, 1, 4).contiguous() for w in self.w.layers]
         self.cross_bias = None if mask.all() else hidden.new_zeros(b, 1, 1, s).masked_fill(mask[:, None, None] == 0, torch.finfo(hidden.dtype).min)
-        self.cache = [hidden.new_empty(2, b*num, c.num_heads, max_length, c.d_kv) for _ in self.w.layers]
+        self.cache = [hidden.new_empty(max_length, 2, b*num, c.num_heads, c.d_kv) for _ in self.w.layers]
+        self.spare = hidden.new_empty(self.cache[0].numel())
         self.bias = self.w.compute_bias(max_length, max_length)[0]                # (heads, max_length, max_length)
 
     def layer(self, x:Tensor, w:LayerWeights, cache:Tensor, cross:Tensor) -> Tensor: # (N, H) float32 -> (N, H)
@@ -168,40 +167,52 @@ class FastDecoder:
         return x + fast_linear(y.to(w.wo.dtype), w.wo)
 
     def logits(self, tokens:Tensor) -> Tensor: # the last token of each row (N,) -> float32 logits of the next (N, V)
-        x = self.w.words[tokens].to(torch.promote_types(self.w.words.dtype, torch.float32))
-        for w,cache,cross in zip(self.w.layers, self.cache, self.cross): x = self.layer(x, w, cache, cross)
+        every = self.num if self.t == 0 else 1                                    # at first the rows of a source are the same
+        x = self.w.words[tokens[::every]].to(torch.promote_types(self.w.words.dtype, torch.float32))
+        for w,cache,cross in zip(self.w.layers, self.cache, self.cross):
+            x = self.layer(x, w, cache[:, :, ::every], cross)
+            if every > 1: cache[0] = cache[0, :, ::every].repeat_interleave(every, 1)
         self.t += 1
-        x = rms_norm(x, self.w.final_norm, self.eps) * self.w.scale
-        return fast_linear(x, self.w.head).float()
+        return fast_linear(rms_norm(x, self.w.final_norm, self.eps) * self.w.scale, self.w.head).float().repeat_interleave(every, 0)
 
     def keep(self, rows:Tensor) -> None: # numbers of the rows to go on with, in their new order; a source's rows stay together
-        moved = (rows != torch.arange(len(rows), device=rows.device)).nonzero()[:, 0]
         for i,c in enumerate(self.cache):
-            if len(moved): c[:, moved, :, :self.t] = c[:, rows[moved], :, :self.t]
-            self.cache[i] = c[:, :len(rows)]
+            room = self.spare[:c[:, :, :len(rows)].numel()].view(len(c), 2, len(rows), *c.shape[3:])
+            torch.index_select(c[:self.t], 2, rows, out=room[:self.t])
+            self.cache[i], self.spare = room, c.view(-1)
+        if len(rows) == self.num*len(self.cross[0][0]): return
         sources = rows[::self.num]//self.num
-        if len(sources) == len(self.cross[0][0]): return
-        self.cross = [kv[:, sources] for kv in self.cross]
-        if self.cross_bias is not None: self.cross_bias = self.cross_bias[sources]
+        self.cross, self.cross_bias = [kv[:, sources] for kv in self.cross], None if self.cross_bias is None else self.cross_bias[sources]
 
 # %% ../nbs/05_decoding.ipynb #33279937
 def repeated_tokens(
-    text:Sequence[int], # token ids
-    size:int # 1 or more
-) -> list[int]: # token ids
-    "The tokens that would end a run of `size` tokens that `text` holds already"
-    ends = range(size-1, len(text))
-    return [text[i] for i in ends if text[i-size+1:i] == text[len(text)-size+1:]]
+    texts:Tensor, # token ids (N, t)
+    size:int # 1 to t
+) -> tuple[Tensor, Tensor]: # the last tokens of each text's runs of `size` tokens (N, t-size+1), and which of them must not come next
+    "The tokens that would end a run of `size` tokens that the text holds already"
+    runs = texts.unfold(1, size, 1)
+    return runs[..., -1], (runs[..., :-1] == texts[:, None, texts.shape[1]-size+1:]).all(-1)
 
 def forbid_repeats(
     scores:Tensor, # (N, V), changed in place
-    texts:Sequence[Sequence[int]], # N
+    texts:Tensor, # token ids (N, t)
     size:int # 0: forbid nothing
 ) -> Tensor: # (N, V)
     "Scores of -inf for the tokens that are `repeated_tokens`"
-    found = [(row, token) for row,text in enumerate(texts) for token in repeated_tokens(text, size)] if size else []
-    if found: scores[torch.tensor(found, device=scores.device).unbind(1)] = -math.inf
-    return scores
+    if not 0 < size <= texts.shape[1]: return scores
+    tokens, repeat = repeated_tokens(texts, size)
+    return scores.scatter_add_(1, tokens, scores.new_zeros(repeat.shape).masked_fill_(repeat, -math.inf))
+
+# %% ../nbs/05_decoding.ipynb #e1d93c3e
+def new_texts(
+    shape:tuple[int, ...], # rows, beams of each if there are any, max_length
+    config, # of the T5
+    device:torch.device
+) -> Tensor: # token ids of this shape
+    "Texts that hold nothing but the start token"
+    texts = torch.full(shape, config.pad_token_id, device=device)
+    texts[..., 0] = config.decoder_start_token_id
+    return texts
 
 # %% ../nbs/05_decoding.ipynb #8e22d6a8
 @torch.no_grad()
@@ -218,19 +229,18 @@ def greedy_search(
     "The likeliest next token, again and again: the ids of `num` texts per source"
     if not len(hidden): return []
     c, step = t5.config, decoder(t5, hidden, mask, num, max_length)
-    rows, texts = torch.arange(len(hidden)*num), [[c.decoder_start_token_id] for _ in range(len(hidden)*num)]
-    tokens, open_ = torch.full((len(rows),), c.decoder_start_token_id, device=hidden.device), torch.ones(len(rows), dtype=torch.bool, device=hidden.device)
-    for _ in range(max_length-1):
-        logits = forbid_repeats(step.logits(tokens), [texts[row] for row in rows.tolist()], no_repeat_ngram_size)
-        tokens = choose(logits, rows).argmax(-1)
-        for row,token in zip(rows.tolist(), tokens.tolist()): texts[row].append(token)
-        open_ &= tokens != c.eos_token_id
-        going = open_.view(-1, num).any(1).repeat_interleave(num).nonzero()[:,0]
+    rows, texts = torch.arange(len(hidden)*num, device=hidden.device), new_texts((len(hidden)*num, max_length), c, hidden.device)
+    unfinished = torch.ones_like(rows, dtype=torch.bool)
+    for t in range(1, max_length):
+        logits = forbid_repeats(step.logits(texts[rows, t-1]), texts[rows, :t], no_repeat_ngram_size)
+        texts[rows, t] = choose(logits, rows).argmax(-1)
+        unfinished &= texts[rows, t] != c.eos_token_id
+        going = unfinished.view(-1, num).any(1).repeat_interleave(num).nonzero()[:, 0]
         if not len(going): break
         if len(going) < len(rows):
             step.keep(going)
-            rows, tokens, open_ = rows[going.cpu()], tokens[going], open_[going]
-    return [trim_ids(text, c.pad_token_id, c.eos_token_id) for text in texts]
+            rows, unfinished = rows[going], unfinished[going]
+    return [trim_ids(text, c.pad_token_id, c.eos_token_id) for text in texts.tolist()]
 
 # %% ../nbs/05_decoding.ipynb #e68185ab
 def nucleus(
@@ -262,55 +272,50 @@ def sample_ids(
     return [texts[i:i+num] for i in range(0, len(texts), num)]
 
 # %% ../nbs/05_decoding.ipynb #9aece5bc
+def pick(
+    texts:Tensor, # (B, m, L)
+    which:Tensor # numbers of some of the m (B, k)
+) -> Tensor: # (B, k, L)
+    "Some texts of each row"
+    return texts.gather(1, which[..., None].expand(-1, -1, texts.shape[2]))
+
 class Finished:
-    "The `size` best finished texts of one row"
-    def __init__(self, size:int): self.size, self.texts = size, []      # (score, ids), in the order they were found
+    "The n best finished texts of each of B rows, best first"
+    def __init__(self,
+        texts:Tensor # ids (B, n, L), of the shape and on the device wanted
+    ):
+        exact = torch.float32 if texts.device.type == 'mps' else torch.float64
+        self.ids, self.scores = texts, torch.full(texts.shape[:2], -math.inf, dtype=exact, device=texts.device)       # -inf: none yet
 
-    @property
-    def worst(self): return min((score for score,_ in self.texts), default=math.inf)
+    def add(self, totals:Tensor, length:int, which:Tensor, texts:Tensor) -> None: # summed log probabilities (B, k) of texts (B, k, L) of `length` tokens; only `which` count
+        means = (totals.to(self.scores.dtype)/length).clamp(min=-1e30).masked_fill(~which, -math.inf)
+        scores, order = torch.cat([self.scores, means], 1).sort(dim=1, descending=True, stable=True)
+        n = self.scores.shape[1]
+        self.scores, self.ids = scores[:, :n], pick(torch.cat([self.ids, texts], 1), order[:, :n])
 
-    def add(self, score:float, ids:tuple[int, ...]) -> None:
-        if len(self.texts) >= self.size and score <= self.worst: return
-        self.texts.append((score, ids))
-        if len(self.texts) > self.size: del self.texts[min(range(len(self.texts)), key=lambda i: self.texts[i][0])]
+    def full_above(self, totals:Tensor, length:int) -> Tensor: # (B,) each: are there n, none with a lower mean?
+        return self.scores[:, -1] >= (totals.to(self.scores.dtype)/length).clamp(min=-1e30)
 
-    def full_above(self, score:float) -> bool: # are there enough, none worse than `score`?
-        return len(self.texts) >= self.size and self.worst >= score
+    def keep(self, rows:Tensor) -> None: self.ids, self.scores = self.ids[rows], self.scores[rows]
 
-    def ranked(self): return [ids for _,ids in sorted(self.texts, key=lambda t: t[0])[::-1]]
-
-# %% ../nbs/05_decoding.ipynb #64d62b69
-class BeamRow:
-    "The beam of one row: `n` unfinished texts, and the finished ones"
-    def __init__(self, start:int, n:int): self.n, self.texts, self.finished, self.done = n, [(start,)]*n, Finished(n), False
-
-# %% ../nbs/05_decoding.ipynb #b9737e17
+# %% ../nbs/05_decoding.ipynb #92c8a2ce
 def extend_beam(
-    row:BeamRow, # changed in place
-    candidates:list[tuple[float, int, int]], # the 2n best: summed log probability, place in the beam, token; best first
+    texts:Tensor, # the beams (B, n, L), room for the new token included
+    totals:Tensor, # the 2n best extensions (B, 2n): summed log probability, best first;
+    place:Tensor, # the place of their text in the beam;
+    token:Tensor, # and the new token
+    length:int, # tokens after the start token, with the new one
+    finished:Finished, # of the B rows, changed in place
     eos:int
-) -> list[tuple[float, int, int]]: # the n that go on
-    "Go on with the `n` best candidates that do not end here"
-    new, length = [], len(row.texts[0])         # length: tokens after the start token, with the new one
-    for rank,(total,place,token) in enumerate(candidates):
-        if token != eos: new.append((total, place, token))
-        elif rank < row.n: row.finished.add(total/length, (*row.texts[place], eos))
-        if len(new) == row.n: break
-    row.done = row.finished.full_above(candidates[0][0]/length)
-    row.texts = [(*row.texts[place], token) for _,place,token in new]
-    return new
+) -> tuple[Tensor, Tensor, Tensor]: # of the n that go on: texts (B, n, L), totals and places (B, n)
+    "Go on with the `n` best extensions that do not end here"
+    n, ends, texts = texts.shape[1], token == eos, pick(texts, place)
+    texts[:, :, length] = token
+    finished.add(totals[:, :n], length, ends[:, :n], texts[:, :n])
+    on = ends.byte().argsort(dim=1, stable=True)[:, :n]
+    return pick(texts, on), totals.gather(1, on), place.gather(1, on)
 
-# %% ../nbs/05_decoding.ipynb #4263aeb2
-def best_of_row(
-    row:BeamRow,
-    totals:list[float] # summed log probabilities of its unfinished texts
-) -> list[tuple[int, ...]]:
-    "The best texts of a row, counting unfinished ones if it is not done"
-    if not row.done:
-        for total,text in zip(totals, row.texts): row.finished.add(total/(len(text)-1), text)
-    return row.finished.ranked()
-
-# %% ../nbs/05_decoding.ipynb #d85c9201
+# %% ../nbs/05_decoding.ipynb #049a35a6
 @torch.no_grad()
 def beam_search(
     t5:T5ForConditionalGeneration|DecoderWeights, hidden:Tensor, mask:Tensor, max_length:int, # as in `greedy_search`
@@ -320,23 +325,24 @@ def beam_search(
     "Token-level beam search: for each row the `num_beams` best texts found, as ids, best first (mean log probability per token)"
     if num_beams == 1 or not len(hidden):
         return [[text] for text in greedy_search(t5, hidden, mask, max_length, decoder=decoder, no_repeat_ngram_size=no_repeat_ngram_size)]
-    c, n, step = t5.config, num_beams, decoder(t5, hidden, mask, num_beams, max_length)
-    beams = live = [BeamRow(c.decoder_start_token_id, n) for _ in hidden]
-    tokens = torch.full((len(beams)*n,), c.decoder_start_token_id, device=hidden.device)
-    totals = torch.tensor([[0.] + [-1e9]*(n-1)]*len(beams), device=hidden.device)       # at first all texts of a beam are the same: one counts
-    for _ in range(max_length-1):
-        logp = forbid_repeats(step.logits(tokens).log_softmax(-1), [text for row in live for text in row.texts], no_repeat_ngram_size)
-        logp = logp.view(len(live), n, -1).add_(totals[:,:,None])
-        best, where = logp.flatten(1).topk(2*n)
-        new = [extend_beam(row, [(b, w//logp.shape[2], w%logp.shape[2]) for b,w in zip(bs, ws)], c.eos_token_id) for row,bs,ws in zip(live, best.tolist(), where.tolist())]
-        going = [i for i,row in enumerate(live) if not row.done]
-        if not going: break
-        step.keep(torch.tensor([i*n+place for i in going for _,place,_ in new[i]], device=hidden.device))
-        tokens = torch.tensor([token for i in going for _,_,token in new[i]], device=hidden.device)
-        totals = torch.tensor([[total for total,_,_ in new[i]] for i in going], device=hidden.device)
-        live = [live[i] for i in going]
-    left = dict(zip(map(id, live), totals.tolist()))
-    return [[trim_ids(ids, c.pad_token_id, c.eos_token_id) for ids in best_of_row(row, left.get(id(row), []))] for row in beams]
+    c, b, n, step = t5.config, len(hidden), num_beams, decoder(t5, hidden, mask, num_beams, max_length)
+    texts = new_texts((b, n, max_length), c, hidden.device)
+    rows, answers, finished = torch.arange(b, device=hidden.device), texts.clone(), Finished(texts)
+    totals = torch.tensor([[0.] + [-1e9]*(n-1)]*b, device=hidden.device)       # at first all texts of a beam are the same: one counts
+    for length in range(1, max_length):
+        logp = forbid_repeats(step.logits(texts[:, :, length-1].flatten()).log_softmax(-1), texts[:, :, :length].flatten(0, 1), no_repeat_ngram_size)
+        best, where = logp.view(len(rows), n, -1).add_(totals[..., None]).flatten(1).topk(2*n)
+        texts, totals, place = extend_beam(texts, best, where//logp.shape[1], where%logp.shape[1], length, finished, c.eos_token_id)
+        going = (~finished.full_above(best[:, 0], length)).nonzero()[:, 0]
+        if len(going) < len(rows):
+            answers[rows] = finished.ids
+            rows, texts, totals = rows[going], texts[going], totals[going]
+            finished.keep(going)
+            if not len(going): break
+        step.keep((going[:, None]*n + place[going]).flatten())
+    finished.add(totals, length, torch.ones_like(totals, dtype=torch.bool), texts)
+    answers[rows] = finished.ids
+    return [[trim_ids(ids, c.pad_token_id, c.eos_token_id) for ids in row] for row in answers.tolist()]
 
 # %% ../nbs/05_decoding.ipynb #5605f5a0
 def source_bytes(

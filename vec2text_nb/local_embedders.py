@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['POOLINGS', 'T5_ENCODERS', 'UNUSED', 'TOKENIZER_FILES', 'NOT_DECISIVE', 'OLD_FLAGS', 'PLAIN_ENCODER', 'PLAIN_DENSE',
-           'mean_pool', 'cls_pool', 'max_pool', 'check_texts', 'encode_sorted', 'Embedder', 'Pipeline', 'encoder_class',
-           'check_weights', 'load_encoder', 'load_encoder_tokenizer', 'token_limit', 'load_dense', 'embed_batch',
-           'encoder_facts', 'LocalEmbedder', 'pooling_of', 'read_modules', 'read_pipeline',
+           'mean_pool', 'cls_pool', 'max_pool', 'check_texts', 'batches_by_length', 'encode_sorted', 'Embedder',
+           'Pipeline', 'encoder_class', 'check_weights', 'load_encoder', 'load_encoder_tokenizer', 'token_limit',
+           'load_dense', 'embed_batch', 'encoder_facts', 'LocalEmbedder', 'pooling_of', 'read_modules', 'read_pipeline',
            'SentenceTransformerEmbedder']
 
 # %% ../nbs/00a_local_embedders.ipynb #77762d82
@@ -53,6 +53,22 @@ def check_texts(
         except UnicodeEncodeError: raise ValueError(f"texts[{i}] contains half a surrogate pair, which is not valid text") from None
     return list(texts)
 
+# %% ../nbs/00a_local_embedders.ipynb #212995e2
+def batches_by_length(
+    texts: list[str],   # N texts
+    batch_size: int,    # texts per batch at most
+    lengths: Callable[[list[str]], list[int]] | None = None,  # texts -> tokens of each; None: batches are full, sorted by characters
+) -> list[list[int]]:   # numbers of the texts of each batch
+    "Batches of texts of similar length, longest first"
+    order, batches = sorted(range(len(texts)), key=lambda i: -len(texts[i])), []
+    for start in range(0, len(order), 64 * batch_size):
+        part = order[start:start + 64 * batch_size]
+        size = dict(zip(part, lengths([texts[i] for i in part]) if lengths else [0] * len(part)))
+        for i in sorted(part, key=lambda i: -size[i]):
+            if batches and len(batches[-1]) < batch_size and size[i] >= .8 * size[batches[-1][0]]: batches[-1].append(i)
+            else: batches.append([i])
+    return batches
+
 # %% ../nbs/00a_local_embedders.ipynb #8c9bcfa8
 @torch.no_grad()
 def encode_sorted(
@@ -62,15 +78,15 @@ def encode_sorted(
     device: torch.device,                  # where the result goes
     batch_size: int = 64,                  # texts per batch, at least 1
     progress: bool | None = None,          # see `progress_bar`
+    lengths: Callable[[list[str]], list[int]] | None = None,  # see `batches_by_length`
 ) -> Tensor:                               # (N, D) float32, in the order of the texts
     "Embed in batches of similar length, longest first; raises ValueError if batch_size is not positive"
     if batch_size < 1: raise ValueError(f"batch_size is {batch_size}: it must be at least 1")
-    order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
     vectors = torch.empty(len(texts), dim, device=device)
-    for start in progress_bar(range(0, len(order), batch_size), progress):
-        rows = order[start:start + batch_size]
+    for rows in progress_bar(batches_by_length(texts, batch_size, lengths), progress):
         vectors[rows] = embed([texts[i] for i in rows]).to(vectors)
     return vectors
+
 
 # %% ../nbs/00a_local_embedders.ipynb #3d3000ed
 class Embedder:
@@ -80,6 +96,7 @@ class Embedder:
     max_tokens: int        # tokens it reads of a text, special tokens included
     normalized: bool       # does every vector have length 1?
     device: torch.device   # where it computes and where the vectors are
+    _lengths = None        # texts -> tokens of each, where batches of similar length save time
 
     def encode(self,
         texts: list[str],                # list or tuple of str; the empty text is allowed
@@ -91,7 +108,8 @@ class Embedder:
         limit = self.max_tokens if max_tokens is None else min(max_tokens, self.max_tokens)
         if limit < 1: raise ValueError(f"max_tokens is {max_tokens}: it must be at least 1")
         def embed(batch): return self._embed(batch, limit)
-        return encode_sorted(embed, check_texts(texts), self.dim, self.device, batch_size, progress)
+        return encode_sorted(embed, check_texts(texts), self.dim, self.device, batch_size, progress, self._lengths)
+
 
     @cached_property
     def digest(self) -> str:
@@ -102,6 +120,7 @@ class Embedder:
         "Move to a device; returns self"
         self.device = default_device(device)
         return self
+
 
 # %% ../nbs/00a_local_embedders.ipynb #2b3625d8
 @dataclass(frozen=True)
@@ -265,6 +284,8 @@ class LocalEmbedder(Embedder):
         return self
 
     def _embed(self, texts, limit): return embed_batch(self, texts, limit)
+
+    def _lengths(self, texts): return [len(ids) for ids in self.tokenizer(texts, verbose=False)["input_ids"]]
 
     def _facts(self):
         own = dict(kind="local", max_tokens=self.max_tokens, dtype=str(self.model.dtype), dense=[str(d[1]) for d in self.dense],
