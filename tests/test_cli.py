@@ -234,7 +234,8 @@ def test_every_kind_of_file_gives_the_same(run, tmp_path):
     found = {f.suffix: run(f, *SMALL, "--column", "vec", "--json") for f in tmp_path.iterdir()}
     assert len(found) == 4 and len({*found.values()}) == 1
     status, out, err = found[".npy"]
-    assert (status, err) == (0, "") and [[*json.loads(line)] for line in out.splitlines()] == [["row", "recovered", "cosine"]]*5
+    assert (status, err) == (0, "")
+    assert [[*json.loads(line)] for line in out.splitlines()] == [["row", "recovered", "cosine", "possibly_cut"]]*5
     status, out, err = run(tmp_path/"v.npy", *SMALL)
     assert status == 0 and re.fullmatch(r"(row        \d\nrecovered  .*\ncosine     -?\d\.\d{3}\n\n){5}", out)
 

@@ -117,9 +117,12 @@ def load_model(
     "The model in eval mode. Raises `RuntimeError` if weights and architecture do not fit, `FileNotFoundError` or `ValueError` if a file or the device is not there."
     device = default_device(device or 'cpu')
     folder = checkpoint_folder(name_or_folder, revision)
-    raw, weights = read_json(folder/'config.json'), cls.rename_weights(read_weights(folder))
+    raw = read_json(folder/'config.json')
+    named = (raw.get('architectures') or [cls.__name__])[0]
+    swapped = {named, cls.__name__} == {'InversionModel', 'CorrectorEncoderModel'}      # an old corrector has the layers of a hypothesizer
+    weights = {} if swapped else cls.rename_weights(read_weights(folder))
     if cls.first_layer not in weights:
-        raise RuntimeError(f"{name_or_folder} is no checkpoint of {cls.__name__}: it has no {cls.first_layer}. Its config names {raw.get('architectures')}.")
+        raise RuntimeError(f"{name_or_folder} is no checkpoint of {cls.__name__}: its config names {named}{'' if swapped else f', and it has no {cls.first_layer}'}. A pair is loaded by load_corrector(HYPOTHESIZER, CORRECTOR).")
     fields = {k:raw[k] for k in InversionConfig.__annotations__ if k in raw}
     config = cls.config_class(**{**fields, 'backbone': backbone_architecture(raw, backbone), 'embedder_dim': weights[cls.first_layer].shape[1]})
     with torch.device('meta'): model = cls(config)

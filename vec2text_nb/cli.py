@@ -118,7 +118,8 @@ INPUT_FILES = ('.npy', '.npz', '.parquet', '.jsonl', '.txt')
 def input_file(
     given:list[str] # arguments
 ) -> Path|None: # None: they are texts
-    "The file among the arguments. Raises `ValueError` if it is not alone."
+    "The file among the arguments. Raises `ValueError` if it is not alone, or of another kind."
+    if other := [text for text in given if os.path.isfile(text) and Path(text).suffix.lower() not in INPUT_FILES]: raise ValueError(f"{other[0]} is a file, but not one of {', '.join(INPUT_FILES)}: convert it. If it is the text that you mean, pass it on standard input.")
     files = [text for text in given if Path(text).suffix.lower() in INPUT_FILES and (os.path.exists(text) or len(text.split()) == 1)]
     if files and len(given) > 1: raise ValueError(f'{files[0]} is a file, and there are {len(given)-1} more arguments: give one file, or texts.')
     return Path(files[0]) if files else None
@@ -128,15 +129,16 @@ def read_input(
     a:argparse.Namespace # of `invert_parser`
 ): # list of texts, or vectors (N, D)
     "The vectors or texts to invert. Raises `FileNotFoundError` or `ValueError` if they cannot be read, or if there are none."
+    from vec2text_nb.inputs import as_texts
     from vec2text_nb.text_files import text_lines
     from vec2text_nb.vector_files import read_vectors
     file = input_file(a.given)
     if file and file.suffix.lower() != '.txt': return read_vectors(file, column=a.column)
-    if a.given and not file: return a.given
+    if a.given and not file: return as_texts(a.given, 'TEXT')
     if file and not file.exists(): raise FileNotFoundError(f'There is no file {file}.')
     texts = [line.strip() for line in (text_lines(file) if file else sys.stdin) if line.strip()]
     if not texts: raise ValueError(f"no text given: {f'{file} has none' if file else 'pass a file, texts as arguments, or one per line on standard input'}.")
-    return texts
+    return as_texts(texts, str(file or 'standard input'))
 
 # %% ../nbs/09_cli.ipynb #41046148
 def chunk_size(a:argparse.Namespace, corrector) -> int:
@@ -148,26 +150,28 @@ def chunk_size(a:argparse.Namespace, corrector) -> int:
 def answer_chunks(
     a:argparse.Namespace, given, corrector, # given: as `read_input` returns it
     start:int=0 # first row
-) -> Iterator[list[dict]]: # the rows of each chunk: row, given (if it is a text), recovered, cosine
+) -> Iterator[list[dict]]: # the rows of each chunk: row, given (if it is a text), recovered, cosine, possibly_cut
     "Invert the input from row `start` on"
     from vec2text_nb.edits import Edits
-    from vec2text_nb.pretrained import embed_strings
+    from vec2text_nb.inputs import writing_losses
     from vec2text_nb.utilities import progress_bar
     chunk, texts = chunk_size(a, corrector), isinstance(given, list)
+    if losses := texts and writing_losses(given, corrector.tokenizer, a.max_length or corrector.max_length): warnings.warn(losses)
     for i in progress_bar(range(start, len(given)), None if a.out else False, 'inverting'):
         if (i-start) % chunk: continue
         part = given[i:i+chunk]
-        vectors = embed_strings(part, corrector, a.max_length) if texts else part
+        vectors = corrector.embedder.encode(part) if texts else part
         found = corrector.invert(vectors, a.steps, a.beam, batch_size=a.batch_size, max_length=a.max_length, no_repeat_ngram_size=a.no_repeat_ngram_size,
                                  keep_best=not a.last, progress=False if a.out else None, edits=Edits(a.edits) if a.edits else None)
-        yield [dict(row=i+k, **(dict(given=part[k]) if texts else {}), recovered=text, cosine=round(cosine, 4)) for k,(text,cosine) in enumerate(zip(found.texts, found.cosines))]
+        yield [dict(row=i+k, **(dict(given=part[k]) if texts else {}), recovered=text, cosine=round(cosine, 4), possibly_cut=cut)
+               for k,(text,cosine,cut) in enumerate(zip(found.texts, found.cosines, found.possibly_cut))]
 
 # %% ../nbs/09_cli.ipynb #65839f7a
 def print_row(row:dict, as_json:bool) -> None:
     "One answer, for a program or for a person"
     if as_json: return print(json.dumps(row, ensure_ascii=False))
     first = f"given      {row['given']}" if 'given' in row else f"row        {row['row']}"
-    print(f"{first}\nrecovered  {row['recovered']}\ncosine     {row['cosine']:.3f}\n")
+    print(f"{first}\nrecovered  {row['recovered']}{'  (possibly cut)' if row['possibly_cut'] else ''}\ncosine     {row['cosine']:.3f}\n")
 
 # %% ../nbs/09_cli.ipynb #aeae3001
 def invert_key(a:argparse.Namespace, given, corrector) -> dict:

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['draw_texts', 'writable_texts', 'source_texts', 'describe_source', 'Setting', 'parse_setting', 'invert_options',
-           'score_texts', 'answers_after', 'invert_in_chunks', 'evaluate_search', 'evaluate_inversion', 'stored_runs',
-           'is_run_of', 'resolve_setting', 'group_by_search', 'run_evaluation', 'name_scores', 'table_rows',
-           'results_table']
+           'score_texts', 'answers_after', 'invert_in_chunks', 'check_targets', 'evaluate_search', 'evaluate_inversion',
+           'stored_runs', 'is_run_of', 'resolve_setting', 'group_by_search', 'run_evaluation', 'name_scores',
+           'table_rows', 'results_table']
 
 # %% ../nbs/08d_evaluation.ipynb #89396588
 import re, time
@@ -16,9 +16,11 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from .utilities import progress_bar
 from .edits import Edits
+from .inputs import as_texts, check_embeddings, text_ids
 from .inversion import Corrector, Inversion, Sampling, check_options
 from .metrics import mean_and_sem, per_sample_metrics
 from .records import name_in, records_of
@@ -44,8 +46,7 @@ def writable_texts(
     corrector:Corrector
 ) -> list[str]:
     "The texts truncated to the inverter's length and passed through its tokenizer, without those that end up empty"
-    if not len(texts): return []
-    ids = corrector.tokenizer(list(texts), truncation=True, max_length=corrector.max_length-1)['input_ids']
+    ids = text_ids(corrector.tokenizer, as_texts(texts, 'texts'), corrector.max_length-1)
     return [text for text in corrector.tokenizer.batch_decode(ids, skip_special_tokens=True) if text.strip()]
 
 # %% ../nbs/08d_evaluation.ipynb #3a8520fc
@@ -143,6 +144,17 @@ def invert_in_chunks(
     return done['texts'], done['seconds']
 
 # %% ../nbs/08d_evaluation.ipynb #cd3356ad
+def check_targets(
+    targets, # vectors in any form, see `as_matrix`; or None
+    n:int, # texts
+    corrector:Corrector
+) -> Tensor|None: # (n, D) float32
+    "The vectors to invert as a matrix. Raises `TypeError` or `ValueError` for what cannot be inverted, or if they are not one for each text."
+    if targets is None: return None
+    targets = check_embeddings(targets, corrector.dim, corrector.embedder_name)
+    if len(targets) != n: raise ValueError(f'{len(targets)} targets for {n} texts: expected one vector for each text, in the same order.')
+    return targets
+
 def evaluate_search(
     corrector:Corrector, # with an embedder
     texts:Sequence[str], # N true texts, at least 2
@@ -152,9 +164,11 @@ def evaluate_search(
     **chunks # part, chunk, batch_size, progress: as in `invert_in_chunks`
 ) -> list[dict]: # for each: setting, num_steps, sequence_beam_width, options, n, date, machine, seconds_per_text, scores, texts
     "Invert the texts' embeddings once and score the answers. Raises `ValueError` for fewer than two texts."
+    texts = as_texts(texts, 'texts')
     if len(texts) < 2: raise ValueError(f'{len(texts)} texts to evaluate on: a standard error needs at least two.')
+    targets = check_targets(targets, len(texts), corrector)
     encode, longest = corrector.embedder.encode, settings[-1]
-    vectors = encode(list(texts), progress=False)
+    vectors = encode(texts, progress=False)
     answers, seconds = invert_in_chunks(corrector, vectors if targets is None else targets, longest, earlier=[s.num_steps for s in settings[:-1]], **chunks)
     return [dict(setting=s.name, num_steps=s.num_steps, sequence_beam_width=s.sequence_beam_width, options=s.options, n=len(texts), date=date.today().isoformat(),
                  machine=machine_class(), seconds_per_text=round(seconds/len(texts), 3) if s is longest else None,
@@ -223,7 +237,8 @@ def run_evaluation(
     **how # also, chunk, batch_size, progress: as in `evaluate_inversion`
 ) -> dict: # what the file holds
     "Run what the file lacks. Raises `ValueError` for a file with other results, or a setting that cannot be run."
-    path, texts = Path(path), list(texts)
+    path, texts = Path(path), as_texts(texts, 'texts')
+    targets = check_targets(targets, len(texts), corrector)
     settings = [resolve_setting(s, corrector, len(texts)) for s in settings]
     facts = dict(**weight_digests(corrector), **(facts or {}))
     runs = stored_runs(path, facts, texts, overwrite)

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['KNOWN_BYTES', 'Corrector', 'Sampling', 'decode_rows', 'with_known_targets', 'propose_corrections', 'embed_candidates',
            'first_ids', 'Search', 'answer_of', 'SearchBatch', 'finish_if_done', 'start_searches', 'ask_corrector',
-           'advance_search', 'search_round', 'as_matrix', 'name_rows', 'check_embeddings', 'check_options',
-           'free_memory', 'rows_at_a_time', 'edit_answers', 'invert', 'interpolate']
+           'advance_search', 'search_round', 'check_options', 'free_memory', 'rows_at_a_time', 'edit_answers', 'invert',
+           'interpolate']
 
 # %% ../nbs/06_inversion.ipynb #08d5886c
 import copy, math, warnings
@@ -25,8 +25,9 @@ from .display import Hypothesis, Inversion, html_table
 from .edits import Edits, EditSearch
 from .embedders import Embedder, norm_warning
 from .hypothesizer import InversionModel
+from .inputs import check_embeddings, check_initial, text_ids
 from .metrics import cosine
-from .utilities import default_device, former_names, progress_bar
+from .utilities import default_device, former_names, progress_bar, public_entry
 
 __getattr__ = former_names(__name__)      # for names that have moved
 
@@ -165,7 +166,7 @@ def first_ids(
         weights = weights or DecoderWeights(corrector.inversion_model.encoder_decoder)
         return [rows[0] for rows in decode_rows(weights, *corrector.inversion_model.encode(targets), max_length, 1, sampling, seeds, size)]
     c = corrector.inversion_model.encoder_decoder.config
-    rows = corrector.tokenizer(list(initial), truncation=True, max_length=max_length-1)['input_ids']
+    rows = text_ids(corrector.tokenizer, list(initial), max_length-1)
     return [trim_ids([c.decoder_start_token_id, *row], c.pad_token_id, c.eos_token_id) for row in rows]
 
 # %% ../nbs/06_inversion.ipynb #5b49f7ae
@@ -296,41 +297,6 @@ def search_round(batch:SearchBatch) -> None:
     if pairs: ask_corrector(batch, pairs[:batch.rows])
     for i in [*batch.searches]: advance_search(batch, i)
 
-# %% ../nbs/06_inversion.ipynb #4241ef93
-def as_matrix(embeddings) -> Tensor:
-    "Tensor, array or nested list of floats -> (B, D) float32; raises `TypeError` or `ValueError` that says what was given"
-    if isinstance(embeddings, str): raise TypeError('embeddings is a string: expected vectors. To embed and invert strings, use invert_strings.')
-    expected = 'expected floats of shape (B, D) or (D,)'
-    if not isinstance(embeddings, Tensor):
-        if isinstance(embeddings, (list, tuple)) and any(isinstance(v, Tensor) for v in embeddings): embeddings = [v.tolist() for v in embeddings]
-        try: embeddings = np.array(embeddings)
-        except ValueError as err: raise ValueError(f'The embeddings have different lengths: {expected}.') from err
-        if embeddings.size == 0: return torch.empty(0, 0)
-        if embeddings.dtype.kind not in 'fiub': raise TypeError(f'The embeddings have type {embeddings.dtype}: {expected}.')
-        embeddings = torch.from_numpy(embeddings)
-    if not embeddings.is_floating_point(): raise TypeError(f'The embeddings have type {embeddings.dtype}: {expected}. Quantised vectors must be scaled back first.')
-    if embeddings.numel() == 0: return torch.empty(0, 0)
-    if embeddings.ndim not in (1, 2): raise ValueError(f'The embeddings have shape {tuple(embeddings.shape)}: {expected}.')
-    return embeddings.detach().to(torch.float32, copy=True).view(-1, embeddings.shape[-1])
-
-# %% ../nbs/06_inversion.ipynb #d09a0f9c
-def name_rows(bad:Tensor) -> str: # (B,) of bool -> '0, 3 and 7 more'
-    rows = bad.nonzero()[:,0].tolist()
-    return ', '.join(map(str, rows[:5])) + (f' and {len(rows)-5} more' if len(rows) > 5 else '')
-
-def check_embeddings(
-    embeddings, # what the caller gave
-    dim:int, # D of the inverter
-    trained_on:str # name of its embedder, for the message
-) -> Tensor: # (B, D) float32
-    "The targets as a matrix of their own. Raises `ValueError` for a wrong width, NaN, infinity and zero vectors, naming the rows."
-    e = as_matrix(embeddings)
-    if not len(e): return e
-    if e.shape[1] != dim: raise ValueError(f'The embeddings are {e.shape[1]} wide, but this inverter was trained on {trained_on}, which is {dim} wide.')
-    if (bad := ~e.isfinite().all(1)).any(): raise ValueError(f'The embeddings hold NaN or infinity in rows {name_rows(bad)}.')
-    if (bad := (e == 0).all(1)).any(): raise ValueError(f'The embeddings are zero in rows {name_rows(bad)}: a zero vector has no direction to invert.')
-    return e
-
 # %% ../nbs/06_inversion.ipynb #dbb382bb
 def check_options(num_steps, width, batch_size, max_length, no_repeat_ngram_size, corrector:Corrector, edits=None) -> None:
     "Raise `ValueError` or `TypeError` for options that make no sense, saying what to do"
@@ -348,8 +314,9 @@ def check_options(num_steps, width, batch_size, max_length, no_repeat_ngram_size
 
 # %% ../nbs/06_inversion.ipynb #638d1c14
 def free_memory(device:torch.device) -> int: # bytes
-    "What is free on a GPU or, on Linux, in main memory; other systems do not say, and count as 4 GiB"
-    if device.type == 'cuda': return torch.cuda.mem_get_info(device)[0]
+    "What a GPU has left beside all other processes, or main memory on Linux; other systems do not say, and count as 4 GiB"
+    if device.type == 'cuda': return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    if device.type == 'mps': return max(0, torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
     facts = Path('/proc/meminfo')
     return int(facts.read_text().split('MemAvailable:')[1].split()[0])*1024 if facts.exists() else 2**32
 
@@ -388,9 +355,10 @@ def edit_answers(
     return done
 
 # %% ../nbs/06_inversion.ipynb #1c175406
+@public_entry
 def invert(
     corrector:Corrector,
-    embeddings, # targets: tensor, array or list, (B, D) or (D,), any float type
+    embeddings, # targets: tensor, array, list, column, ..., (B, D) or (D,), any float type; see `as_matrix`
     num_steps:int|None=None, # correction steps; None or 0: the hypothesizer alone
     sequence_beam_width:int=0, # hypotheses kept at each step; 0 and 1: a plain chain
     *,
@@ -407,8 +375,8 @@ def invert(
     "Texts whose embeddings come close to the targets. Raises `ValueError` or `TypeError` for targets and options that cannot be used."
     check_options(num_steps, sequence_beam_width, batch_size, max_length, no_repeat_ngram_size, corrector, edits)
     targets = check_embeddings(embeddings, corrector.dim, corrector.embedder_name).to(corrector.device)
-    if isinstance(initial, str) or (initial is not None and len(initial) != len(targets)): raise ValueError(f'initial must be a list with a text for each of the {len(targets)} targets.')
-    if warning := len(targets) and norm_warning(corrector.embedder or corrector.embedder_name, targets): warnings.warn(warning, stacklevel=2)
+    initial = check_initial(initial, len(targets))
+    if warning := len(targets) and norm_warning(corrector.embedder or corrector.embedder_name, targets): warnings.warn(warning, stacklevel=3)
     if not (score or num_steps or edits): corrector = Corrector(corrector.inversion_model, None, None, corrector.tokenizer)
     steps, width, length = num_steps or 0, max(1, sequence_beam_width), max_length or corrector.max_length
     rows = rows_at_a_time(corrector, width, length, batch_size)
@@ -417,7 +385,8 @@ def invert(
         while batch.ticks <= tick: search_round(batch)
     answers = [batch.answers[i] for i in range(len(targets))]
     if edits: answers = edit_answers(corrector, targets, answers, edits, length, progress)
-    return Inversion([a.text for a,_,_ in answers], [a.cosine for a,_,_ in answers], [n for _,n,_ in answers], [t for _,_,t in answers])
+    return Inversion([a.text for a,_,_ in answers], [a.cosine for a,_,_ in answers], [n for _,n,_ in answers], [t for _,_,t in answers],
+                     [len(a.ids) >= length for a,_,_ in answers])
 
 Corrector.invert = invert
 

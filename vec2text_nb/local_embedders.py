@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['POOLINGS', 'T5_ENCODERS', 'UNUSED', 'TOKENIZER_FILES', 'NOT_DECISIVE', 'OLD_FLAGS', 'PLAIN_ENCODER', 'PLAIN_DENSE',
-           'mean_pool', 'cls_pool', 'max_pool', 'check_texts', 'batches_by_length', 'encode_sorted', 'Embedder',
-           'Pipeline', 'encoder_class', 'check_weights', 'load_encoder', 'load_encoder_tokenizer', 'token_limit',
-           'load_dense', 'embed_batch', 'encoder_facts', 'LocalEmbedder', 'pooling_of', 'read_modules', 'read_pipeline',
-           'SentenceTransformerEmbedder']
+           'ENCODE_OPTIONS', 'mean_pool', 'cls_pool', 'max_pool', 'check_texts', 'batches_by_length', 'encode_sorted',
+           'Embedder', 'Pipeline', 'encoder_class', 'check_weights', 'load_encoder', 'load_encoder_tokenizer',
+           'token_limit', 'load_dense', 'embed_batch', 'encoder_facts', 'LocalEmbedder', 'pooling_of', 'read_modules',
+           'read_pipeline', 'SentenceTransformerEmbedder']
 
 # %% ../nbs/00a_local_embedders.ipynb #77762d82
-import hashlib, inspect, re
+import hashlib, inspect, json, re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from .utilities import default_device, digest_of, progress_bar, quiet, read_json, seeded
+from .utilities import cpu_by_default, default_device, digest_of, progress_bar, quiet, read_json, seeded
 
 # %% ../nbs/00a_local_embedders.ipynb #87525c5a
 def mean_pool(
@@ -108,8 +108,7 @@ class Embedder:
         limit = self.max_tokens if max_tokens is None else min(max_tokens, self.max_tokens)
         if limit < 1: raise ValueError(f"max_tokens is {max_tokens}: it must be at least 1")
         def embed(batch): return self._embed(batch, limit)
-        return encode_sorted(embed, check_texts(texts), self.dim, self.device, batch_size, progress, self._lengths)
-
+        with cpu_by_default(): return encode_sorted(embed, check_texts(texts), self.dim, self.device, batch_size, progress, self._lengths)
 
     @cached_property
     def digest(self) -> str:
@@ -174,7 +173,7 @@ def load_encoder(
 ) -> nn.Module:
     "The encoder, in eval mode and frozen"
     from transformers import AutoConfig
-    config = AutoConfig.from_pretrained(pipeline.encoder)
+    config = AutoConfig.from_pretrained(pipeline.encoder, trust_remote_code=False)
     cls = encoder_class(config)
     if random_init: model = getattr(cls, "from_config", cls)(config).to(dtype)
     else:
@@ -341,21 +340,27 @@ def read_pipeline(
                     encoder.get("max_seq_length"), bool(encoder.get("do_lower_case")), prompt)
 
 # %% ../nbs/00a_local_embedders.ipynb #66b0a49c
+ENCODE_OPTIONS = ("prompt", "prompt_name", "normalize_embeddings")   # of SentenceTransformer.encode
+
 class SentenceTransformerEmbedder(Embedder):
-    "A non-standard pipeline, run by the SentenceTransformer class itself"
+    "A non-standard pipeline, or one with options, run by the SentenceTransformer class itself"
     def __init__(self,
         name: str,                                 # the name it was loaded by
         folder: Path,                              # of a sentence-transformers model
         device: str | torch.device | None = None,  # see `default_device`
-        dtype: torch.dtype = torch.float32,        # of the encoder
+        dtype: torch.dtype = torch.float32,        # of the encoder, unless model_kwargs says otherwise
+        **options,                                 # of the SentenceTransformer class, or `ENCODE_OPTIONS`
     ):
         from sentence_transformers import SentenceTransformer
-        self.name, self.device = name, default_device(device)
-        with quiet(): self.model = SentenceTransformer(str(folder), device=str(self.device), model_kwargs={"dtype": dtype})
+        self.name, self.device, self.options = name, default_device(device), options
+        self.how = {k: v for k, v in options.items() if k in ENCODE_OPTIONS}
+        made = {k: v for k, v in options.items() if k not in ENCODE_OPTIONS}
+        made["model_kwargs"] = {"dtype": dtype} | made.get("model_kwargs", {})
+        with quiet(): self.model = SentenceTransformer(str(folder), device=str(self.device), **made)
         self.max_tokens = int(self.model.max_seq_length or 512)
-        self.normalized = type(self.model[-1]).__name__ == "Normalize"
+        self.normalized = bool(self.how.get("normalize_embeddings")) or (type(self.model[-1]).__name__ == "Normalize" and self.model.truncate_dim is None)
         self.dim = self._embed(["a"], self.max_tokens).shape[1]
-        texts = (f for f in sorted(folder.rglob("*")) if f.suffix in (".json", ".txt", ".model"))
+        texts = (f for f in sorted(folder.rglob("*")) if f.suffix in (".json", ".txt", ".model") or (f.suffix == ".py" and options.get("trust_remote_code")))
         self.files = {str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest() for f in texts}
 
     def to(self, device: str | torch.device) -> "SentenceTransformerEmbedder":
@@ -366,11 +371,12 @@ class SentenceTransformerEmbedder(Embedder):
 
     def _embed(self, texts, limit):
         own, self.model.max_seq_length = self.model.max_seq_length, limit
-        try: return self.model.encode(texts, batch_size=len(texts), convert_to_tensor=True, show_progress_bar=False).float()
+        try: return self.model.encode(texts, batch_size=len(texts), convert_to_tensor=True, show_progress_bar=False, **self.how).float()
         finally: self.model.max_seq_length = own
 
     def _facts(self):
         dtype = str(next(self.model.parameters()).dtype)
-        return dict(kind="sentence-transformers", dtype=dtype, files=self.files), self.model.state_dict()
+        options = {"options": json.dumps(self.options, sort_keys=True, default=str)} if self.options else {}
+        return dict(kind="sentence-transformers", dtype=dtype, files=self.files, **options), self.model.state_dict()
 
     def __repr__(self): return f"{self.name}: {self.dim} dimensions, {self.max_tokens} tokens, through SentenceTransformer, {self.device}"

@@ -36,7 +36,7 @@ class WordTokenizer:
 
     def __len__(self): return len(self.words)
 
-    def __call__(self, texts:list[str], truncation:bool=True, max_length:int=64) -> dict[str, list[list[int]]]:
+    def __call__(self, texts:list[str], truncation:bool=True, max_length:int=64, split_special_tokens:bool=True) -> dict[str, list[list[int]]]:
         return {'input_ids': [[self.words.index(word) for word in text.split()][:max_length-1] + [1] for text in texts]}
 
     def batch_decode(self, rows, skip_special_tokens:bool=True) -> list[str]: return [' '.join(self.words[i] for i in row if i > 1) for row in rows]

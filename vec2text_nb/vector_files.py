@@ -23,7 +23,7 @@ def check_vectors(
 ) -> None:
     "Raise `ValueError` for a wrong shape or type, NaN, infinity or a zero vector, naming the first bad row"
     if vectors.ndim != 2 or (dim and vectors.shape[1] != dim): raise ValueError(f'{what} gave vectors of shape {vectors.shape}: expected (N, {dim or "D"}).')
-    if not np.issubdtype(vectors.dtype, np.floating): raise ValueError(f'{what} gave {vectors.dtype}: expected floating-point numbers. Quantized vectors must be scaled back first.')
+    if not np.issubdtype(vectors.dtype, np.floating): raise ValueError(f"{what} gave {vectors.dtype}: expected floating-point numbers. Quantized vectors must be scaled back first, as x.astype('float32')*scale.")
     for start in range(0, len(vectors), 65536):
         chunk = np.asarray(vectors[start:start+65536], dtype=np.float32)
         for bad,name in [(~np.isfinite(chunk).all(1), 'NaN or infinity'), ((chunk == 0).all(1), 'only zeros')]:
@@ -31,7 +31,7 @@ def check_vectors(
 
 # %% ../nbs/01f_vector_files.ipynb #fd8e216c
 def read_vectors(
-    path:str|Path, # .npy (N, D), .npz with such an array, or .parquet or .jsonl with a column of lists
+    path:str|Path, # .npy (N, D) or (D,), .npz with such an array, or .parquet or .jsonl with a column of lists
     n:int|None=None, # the expected number of vectors
     dim:int|None=None, # the expected D
     column:str='embedding' # of a parquet or jsonl file; in an .npz, the name of an array
@@ -42,6 +42,7 @@ def read_vectors(
     kind = path.suffix.lower()
     if kind not in VECTOR_READERS: raise ValueError(f"{path} should be one of {', '.join(VECTOR_READERS)}.")
     vectors = VECTOR_READERS[kind](path, column)
+    if vectors.ndim == 1 and vectors.dtype.kind == 'f' and len(vectors): vectors = vectors[None]      # one vector
     check_vectors(vectors, dim, str(path))
     if not len(vectors): raise ValueError(f'{path} holds no vectors.')
     if n is not None and len(vectors) != n: raise ValueError(f'{path} holds {len(vectors)} vectors for {n} texts: expected one per text, in the same order.')
@@ -79,8 +80,9 @@ def read_parquet_vectors(path:Path, column:str) -> np.ndarray:
     if lists is None: raise no_column(path, column, names)
     kind, wrong = lists.type, f'The column {column!r} of {path} does not hold lists of numbers of one length'
     if not hasattr(kind, 'value_type') or pa.types.is_dictionary(kind): raise ValueError(f'{wrong}, but {kind}.')
-    lengths = pc.unique(pc.list_value_length(lists)).to_pylist()
-    if len(lengths) > 1: raise ValueError(f"{wrong}: their lengths are {', '.join('none' if k is None else str(k) for k in lengths[:5])}.")
+    sizes = pc.list_value_length(lists)
+    lengths = pc.unique(sizes).to_pylist()
+    if len(lengths) > 1: raise ValueError(f"{wrong}: their lengths are {', '.join('none' if k is None else str(k) for k in lengths[:5])}, first in rows {', '.join(str(sizes.to_pylist().index(k)) for k in lengths[:5])}.")
     rows = np.concatenate([chunk.flatten().to_numpy(zero_copy_only=False) for chunk in lists.chunks] or [np.zeros(0)]).reshape(len(lists), -1 if len(lists) else 0)
     return rows.astype(np.float32, copy=False) if rows.dtype.kind == 'f' else rows
 

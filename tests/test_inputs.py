@@ -1,0 +1,337 @@
+"What users give: vectors, strings, arguments and devices in any form are taken, or refused in one line that says what to do."
+import array
+import collections
+import json
+import warnings
+from decimal import Decimal
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import scipy.sparse
+import torch
+
+import vec2text_nb as v
+from vec2text_nb import inputs, inversion
+from vec2text_nb.edits import Edits
+from vec2text_nb.inputs import as_matrix, as_texts, text_ids, what_is_lost, writing_losses
+from vec2text_nb.inversion import Sampling
+
+E = torch.tensor([[.5, .25], [1., 0.], [-2., 8.]])
+A, L = E.numpy(), E.tolist()
+
+
+@pytest.fixture(scope="module")
+def pair(): return v.load_pretrained_corrector(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def target(pair): return pair.embedder.encode(["a small boat on a calm lake"])
+
+
+def refused(call, *kinds):
+    "The message of the error, which must be one of ours and not empty"
+    with pytest.raises(kinds or (TypeError, ValueError)) as err: call()
+    assert str(err.value)
+    return str(err.value)
+
+
+# vectors
+
+class Cupy:
+    "As CuPy does it: no implicit way to NumPy, but DLPack"
+    def __array__(self, *_): raise TypeError("Implicit conversion to a NumPy array is not allowed")
+    def __dlpack__(self, **how): return E.__dlpack__()
+    def __dlpack_device__(self): return E.__dlpack_device__()
+
+
+def objects(rows):
+    "An object array whose cells are arrays"
+    out = np.empty(len(rows), object)
+    for i, row in enumerate(rows): out[i] = row
+    return out
+
+
+FORMS = {
+    "tensor": E, "half": E.half(), "bfloat16": E.bfloat16(), "double": E.double(), "needs grad": E.clone().requires_grad_(),
+        "not contiguous": E.t().contiguous().t(),
+    "parameter": torch.nn.Parameter(E.clone()), "sparse": E.to_sparse(), "nested": torch.nested.nested_tensor([*E], layout=torch.jagged),
+    "list of tensors": [*E], "list of tensors that need grad": [*E.clone().requires_grad_()], "mixed": [E[0], L[1], A[2]],
+        "bfloat16 rows": [*E.bfloat16()],
+    "tuple of arrays": (*A,), "big-endian": A.astype(">f4"), "longdouble": A.astype(np.longdouble), "fortran": np.asfortranarray(A),
+        "read only": np.broadcast_to(A, A.shape),
+    "matrix": np.matrix(A), "unmasked": np.ma.masked_array(A), "object array of arrays": objects([*A]),
+        "object array of lists": objects(L), "object matrix": A.astype(object),
+    "scipy": scipy.sparse.csr_array(A), "scipy rows": [*scipy.sparse.csr_array(A).toarray()],
+    "series of lists": pd.Series(L), "series of arrays": pd.Series([*A], index=[9, 4, 7]), "series of tensors": pd.Series([*E]),
+        "frame": pd.DataFrame(A), "nullable frame": pd.DataFrame(A).convert_dtypes(dtype_backend="numpy_nullable"),
+    "arrow series": pd.Series(pa.array(L), dtype=pd.ArrowDtype(pa.list_(pa.float64()))), "arrow": pa.array(L), "fixed size": pa.array(L,
+        pa.list_(pa.float32(), 2)), "halffloat": pa.array(L, pa.list_(pa.float16(), 2)),
+    "large list": pa.array(L, pa.large_list(pa.float64())), "chunked": pa.chunked_array([L[:1], L[1:]]),
+        "arrow table": pa.table(dict(x=A[:, 0], y=A[:, 1])),
+    "generator": (row for row in L), "map": map(np.array, L), "deque": collections.deque(L), "dict values": dict(enumerate(L)).values(),
+        "decimals": [[Decimal(str(x)) for x in row] for row in L],
+    "NumPy scalars": [[np.float16(x) for x in row] for row in L], "tensor scalars": [[*row] for row in E], "array.array": [array.array("f",
+        row) for row in L], "memoryview": memoryview(A), "dlpack": Cupy(),
+    "whole numbers among fractions": [[.5, .25], [1, 0], [-2, 8]]}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_matrix_in_any_form(form):
+    got = as_matrix(FORMS[form])
+    assert got.dtype == torch.float32 and got.device.type == "cpu" and not got.requires_grad and torch.equal(got, E)
+
+
+def test_one_vector_and_none():
+    for one in (E[0], A[0], L[0], pd.Series(L[0]), [*E[0]], (x for x in L[0]), array.array("f", L[0]), L[:1],
+        pa.array(L[0])): assert torch.equal(as_matrix(one), E[:1])
+    for nothing in ([], (), np.empty((0, 2)), np.empty(0), torch.empty(0, 2), pd.Series([], dtype=object), pa.array([],
+        pa.list_(pa.float32())), iter(())): assert as_matrix(nothing).shape == (0, 0)
+
+
+def test_the_callers_vectors_stay_as_they_are():
+    for mine in (E.clone(), A.copy(), [E[0].clone(), E[1].clone()]):
+        as_matrix(mine).zero_()
+        assert np.asarray(mine[1]).tolist() == L[1]
+
+
+@pytest.mark.parametrize("given, says", [
+    ("a text", "use invert_strings"), (["a text", "another"], "use invert_strings"), (["[0.1, 0.2]"], "json.loads"), ([[".1", ".2"]],
+        "holds '.1' (str) at position 0"), (np.array([[".1"]]), "astype('float32')"),
+    (b"0000", "np.frombuffer"), ([b"0000"], "np.frombuffer"), (None, "is None"), (3., "is 3.0 (float)"), ({"id 1": L[0]},
+        "list(x.values())"), ([{"id": 1, "values": L[0]}], "the keys id, values"), ({1., 2.}, "no order"),
+    (A.astype(np.int8), "scale them back"), ((A > 0), "scale them back"), (E.to(torch.int8), "type int8"), ([1, 0], "scale them back"),
+        ([[1, 0], [0, 1]], "scale them back"), ([A[0], A[1].astype(np.int8)], "Row 1 of the embeddings has type int8"),
+    (A.astype(complex), "complex"), (E.to(torch.complex64), "complex"), ([[1j, 0]], "1j (complex)"), (np.zeros(2, [("x", "f4")]),
+        "expected floats"), (np.zeros(2, "datetime64[s]"), "expected floats"),
+    ([[1., 2.], [3.]], "row 1 has 1"), ([[1.], [1., 2.], [1.], []], "row 1 has 2, row 3 has 0"), (pd.Series([[1.], None]),
+        "missing in rows 1"), (pd.Series([[1.], np.nan]), "missing in rows 1"), (pa.array([[1.], None]), "missing in rows 1"),
+    ([[1., None]], "nothing (None) at position 1"), ([[1.], 2.], "Row 1 of the embeddings is one number"), ([[], []],
+        "2 rows without a number"), (np.empty((2, 0)), "2 rows without a number"), (np.float32(1), "shape ()"),
+    (E[None], "shape (1, 3, 2)"), ([E], "shape (3, 2)"), ([[L[0]]], "rows of its own"), ([E[:1], E[1:2]], "np.concatenate"),
+        (np.ma.masked_array(A, A < 0), "masked in rows 2"), (E.to("meta"), "meta device"),
+    (pd.DataFrame(dict(id=["x"], v=[L[0]])), "table['v']"), (pa.table(dict(id=["x"], v=[L[0]])), "table['v']"),
+        (pd.DataFrame(dict(v=[L[0]])), "table['v']"), (object(), "object"), (A.astype(object).astype(str), "as text")])
+def test_what_is_no_vector_is_one_line(given, says):
+    message = refused(lambda: as_matrix(given))
+    assert says in message and "\n" not in message and len(message) < 300
+
+
+def test_numbers_that_float32_cannot_hold():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "infinity in rows 1." in refused(lambda: inputs.check_embeddings(np.array([[1., 1.], [1e300, 1.]]), 2, "a toy"))
+
+
+def test_polars():
+    pl = pytest.importorskip("polars")
+    for form in (pl.Series(L), pl.Series(L, dtype=pl.Array(pl.Float32, 2)), pl.DataFrame(A)): assert torch.equal(as_matrix(form), E)
+    assert "table['v']" in refused(lambda: as_matrix(pl.DataFrame(dict(id=["x"], v=[L[0]]))))
+    assert as_texts(pl.Series(["a", "b"])) == ["a", "b"] and "rows 1" in refused(lambda: as_texts(pl.Series(["a", None])))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_vectors_on_a_gpu():
+    for form in (E.cuda(), [*E.cuda()], [E[0].cuda(), L[1], A[2]]): assert torch.equal(as_matrix(form).cpu(), E)
+
+
+def test_every_way_in_takes_the_same(pair, target):
+    want = v.invert_embeddings(target, pair)
+    for form in (pd.Series([target[0].numpy()]), [target[0].tolist()], pa.array(target.tolist()), target.clone().requires_grad_()):
+        assert v.invert_embeddings(form, pair) == pair.invert(form, score=False).texts == want
+    assert v.invert_embeddings_and_return_hypotheses(pd.Series([*target.numpy()]), pair)[0] == [want]
+    from vec2text_nb.evaluation import evaluate_inversion
+    two = pd.Series(["a small boat", "the price of bread"])
+    vectors = pair.embedder.encode([*two])
+    found = [evaluate_inversion(pair, two, targets=targets)["texts"] for targets in (None, pd.Series([*vectors.numpy()]))]
+    assert all(texts == found[0] for texts in found)
+    assert "1 targets for 2 texts" in refused(lambda: evaluate_inversion(pair, two, targets=vectors[:1]))
+
+
+# strings
+
+@pytest.mark.parametrize("form", [("a", "b"), np.array(["a", "b"]), np.array(["a", "b"], object), np.array(["a", "b"],
+    np.dtypes.StringDType()), pd.Series(["a", "b"], index=[5, 2]), pd.Series(["a", "b"], dtype="category"), pd.Series(["a", "b"],
+    dtype="string"),
+                                  pd.Index(["a", "b"]), pa.array(["a", "b"]), pa.chunked_array([["a"], ["b"]]), pa.array(["a",
+                                      "b"]).dictionary_encode(), (c for c in "ab"), {"a": 1, "b": 2}.keys(), map(str, "ab"),
+                                      collections.deque("ab")], ids=repr)
+def test_strings_in_any_form(form):
+    got = as_texts(form)
+    assert got == ["a", "b"] and {type(t) for t in got} == {str}
+
+
+@pytest.mark.parametrize("given, says", [
+    ("one", "such as [text]"), (np.array("one"), "is one string"), (b"one", "decode"), ([b"one"], "strings[0] is bytes"), (["a", None],
+        "rows 1"), (pd.Series(["a", np.nan, "b", None]), "rows 1, 3"), (pd.Series(["a", None], dtype="string"), "rows 1"),
+    (pa.array(["a", None]), "rows 1"), ({1: "a"}, "list(x.values())"), ({"a"}, "no order"), (None, "is None"), (3, "is 3 (int)"), (["a",
+        3], "strings[1] is 3 (int)"), (E, "use invert_embeddings"), ([["a"]], "strings[0] is ['a'] (list)"), (np.array([["a"]]), "(list)"),
+    (pd.DataFrame(dict(text=["a"])), "table['text']"), (["\ud800"], "surrogate"), (open, "function")])
+def test_what_is_no_list_of_strings_is_one_line(given, says):
+    message = refused(lambda: as_texts(given))
+    assert says in message and "\n" not in message and len(message) < 200
+
+
+def test_special_tokens_in_a_text_are_text(pair):
+    text = "a </s> b <pad> c <extra_id_0>"
+    assert pair.tokenizer.decode(text_ids(pair.tokenizer, [text])[0], skip_special_tokens=True).startswith("a </s> b <pad> c")
+    assert pair.invert(pair.embedder.encode([text]), 0, initial=[text]).texts[0].startswith("a </s> b <pad> c")
+
+
+def test_what_cannot_be_written_is_said_once_and_answered(pair):
+    given = ["A Small Boat", "two\nlines", "naïve {café} 雪 😀", "a small boat", "word "*60, "</s>"]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        answers = v.invert_strings(given, pair)
+    (one,) = [str(w.message) for w in caught]
+    assert len(answers) == 6 and all(isinstance(a, str) for a in answers) and answers[3] == "a small boat"
+    assert "1 of 6 strings are longer than the 31 tokens" in one
+    assert all(said in one for said in ("3 of 6 strings hold", "upper case", "line breaks"))
+    assert writing_losses(["a small boat"], pair.tokenizer, 32) is None and what_is_lost("Ab", "ab") == ["upper case"]
+    assert v.invert_strings([], pair) == [] == v.invert_embeddings([], pair)
+
+
+def test_texts_at_the_limit_are_marked(pair, target):
+    found = pair.invert(torch.cat([target, pair.embedder.encode(["a boat"])]), 1, max_length=6)
+    assert found.possibly_cut == [True, False] and repr(found).count("(possibly cut)") == 1 == found._repr_html_().count("(possibly cut)")
+    assert repr(found.compare(np.array(["a small boat on a calm lake", "a boat"]))).count("(possibly cut)") == 1
+
+
+@pytest.mark.filterwarnings("default")
+def test_the_command_says_what_is_cut_and_what_is_lost(capsys, tmp_path):
+    from vec2text_nb.cli import invert_main
+    assert invert_main(["A small boat on a calm lake by the sea", "a boat", "--steps", "0", "--max_length", "6", "--device", "cpu",
+        "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert [json.loads(line)["possibly_cut"] for line in out.splitlines()] == [True, False]
+    assert err.count("warning") == 1 and "upper case" in err and "1 of 2 strings are longer" in err
+    (tmp_path/"vectors.csv").write_text("0.1,0.2\n")
+    assert invert_main([str(tmp_path/"vectors.csv")]) == 2
+    assert "is a file, but not one of .npy" in capsys.readouterr().err
+
+
+# arguments
+
+def test_arguments_in_the_wrong_place(pair, target):
+    for call in (v.invert_embeddings, v.invert_strings, v.invert_embeddings_and_return_hypotheses):
+        assert "come first" in refused(partial(call, pair, target), TypeError)
+        assert "load_pretrained_corrector(NAME)" in refused(partial(call, ["a"], "gtr-base"), TypeError)
+        assert "Did you mean 'num_steps'?" in refused(partial(call, ["a"], num_step=3), TypeError)
+    assert "Did you mean 'keep_best'?" in refused(lambda: pair.invert(target, keepbest=False), TypeError)
+    assert "use invert_embeddings" in refused(lambda: v.invert_strings(target, pair))
+    assert "use invert_strings" in refused(lambda: v.invert_embeddings(["a text"], pair))
+
+
+def test_whole_numbers_of_numpy(pair, target):
+    want = v.invert_embeddings(target, pair, 2, 2, max_length=9, batch_size=3, keep_best=False)
+    assert v.invert_embeddings(target, pair, np.int64(2), np.int32(2), max_length=np.uint8(9), batch_size=np.array(3),
+        keep_best=np.bool_(False)) == want
+    for bad in (np.float64(2), np.bool_(True), "2", 2., True):
+        assert "expected a whole number" in refused(partial(v.invert_embeddings, target, pair, bad), TypeError)
+
+
+def test_models_in_the_wrong_place(pair):
+    from vec2text_nb.pretrained import BUNDLED
+    both = BUNDLED/"all-MiniLM-L6-v2"
+    for folders, says in [(["corrector"], "InversionModel: its config names CorrectorEncoderModel"),
+                          (["hypothesizer"]*2, "CorrectorEncoderModel: its config names InversionModel")]:
+        assert says in refused(partial(v.load_corrector, *(both/f for f in folders)), RuntimeError)
+    assert "loaded already" in refused(lambda: v.load_corrector(pair), TypeError)
+    assert "The hypothesizer comes first" in refused(lambda: v.load_corrector(pair.corrector_model, pair.inversion_model), TypeError)
+    assert "Did you mean 'embedder'?" in refused(lambda: v.load_corrector(both, embeder="x"), TypeError)
+    assert "embedder is a Linear" in refused(lambda: v.load_corrector(both, embedder=torch.nn.Linear(2, 2)), TypeError)
+    assert "dtype is 'int8'" in refused(lambda: v.load_corrector(both, dtype="int8"))
+    assert "Did you mean 'gtr-base'?" in refused(lambda: v.load_pretrained_corrector("gtr_base"))
+
+
+@pytest.mark.parametrize("given", ["~/no/such/embedder", "./no/such", None])
+def test_an_embedder_that_is_not_there(pair, given, monkeypatch):
+    home = "/" + "home/somebody/embedder"
+    monkeypatch.setattr(pair.inversion_model.config, "embedder_model_name", home)
+    message = refused(lambda: v.load_corrector(pair.inversion_model, embedder=given, tokenizer=pair.tokenizer), FileNotFoundError)
+    assert "Pass embedder=" in message and "folder=" not in message and (given or home) in message
+
+
+# embedders with options
+
+def test_options_of_sentence_transformers():
+    plain = v.load_embedder(device="cpu")
+    query = v.load_embedder(device="cpu", prompts={"query": "query: ", "passage": "passage: "}, default_prompt_name="query")
+    passage = v.load_embedder(device="cpu", prompts={"query": "query: ", "passage": "passage: "}, prompt_name="passage")
+    half = v.load_embedder(device="cpu", model_kwargs={"dtype": torch.float16})
+    texts = ["the cat", "a tall man"]
+    for embedder, prompt in ((query, "query: "), (passage, "passage: ")): assert torch.allclose(embedder.encode(texts),
+        plain.encode([prompt + t for t in texts]), atol=1e-5)
+    assert (query.encode(texts)*plain.encode(texts)).sum(1).max() < .99
+    assert len({plain.digest, query.digest, passage.digest, half.digest}) == 4 and "float16" in str(half.model.dtype)
+    assert "Did you mean 'prompt_name'?" in refused(lambda: v.load_embedder(promt_name="query"), TypeError)
+    assert "leave pooling out" in refused(lambda: v.load_embedder(prompt="query: ", pooling="mean"), TypeError)
+
+
+CODE = '''
+from transformers import BertConfig, BertModel
+class OwnConfig(BertConfig): model_type = "own"
+class OwnModel(BertModel):
+    config_class = OwnConfig
+    def forward(self, *args, **kwargs):
+        out = super().forward(*args, **kwargs)
+        out.last_hidden_state = out.last_hidden_state + 1
+        return out
+'''
+
+
+def test_code_of_the_models_own(tmp_path, monkeypatch):
+    from transformers import AutoTokenizer, BertConfig, BertModel
+
+    from vec2text_nb.embedders import MINILM, find_model
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path/"cache"))
+    folder = tmp_path/"own"
+    AutoTokenizer.from_pretrained(find_model(MINILM)).save_pretrained(folder)
+    BertModel(BertConfig(vocab_size=30522, hidden_size=8, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=16)).save_pretrained(folder)
+    config = json.loads((folder/"config.json").read_text()) | dict(model_type="own", auto_map=dict(AutoConfig="own_code.OwnConfig",
+        AutoModel="own_code.OwnModel"))
+    (folder/"config.json").write_text(json.dumps(config))
+    (folder/"own_code.py").write_text(CODE)
+    (folder/"modules.json").write_text(json.dumps([dict(idx=i, name=str(i), type=f"sentence_transformers.models.{k}", path=p) for i, (k,
+        p) in enumerate([("Transformer", ""), ("Pooling", "1_Pooling")])]))
+    (folder/"1_Pooling").mkdir()
+    (folder/"1_Pooling"/"config.json").write_text(json.dumps(dict(word_embedding_dimension=8, pooling_mode_mean_tokens=True)))
+    assert "trust_remote_code=True" in refused(lambda: v.load_embedder(folder, device="cpu"))
+    trusted = v.load_embedder(folder, device="cpu", trust_remote_code=True)
+    assert trusted.dim == 8 and trusted.encode(["a"]).shape == (1, 8) and "own_code.py" in trusted.files
+
+
+# devices
+
+@pytest.mark.parametrize("device", ["mps", "gpu", "meta", "CUDA", "cuda:99", torch.device("meta"), -1, ["cpu"]])
+def test_a_device_that_is_not_there(pair, device):
+    if device == "mps" and torch.backends.mps.is_available(): pytest.skip("this machine has MPS")
+    for call in (lambda: v.load_pretrained_corrector(device=device), lambda: v.load_embedder(device=device), lambda: pair.to(device),
+        lambda: pair.embedder.to(device),
+                 lambda: type(pair.inversion_model).from_pretrained("nowhere", device=device)):
+        message = refused(call, ValueError)
+        assert message.startswith(f"device {device}: ") and "; use " in message and "\n" not in message
+
+
+def test_the_default_device_changes_nothing(pair, target):
+    def work():
+        return [v.invert_embeddings(target.tolist(), pair, 1, 2, edits=Edits(1, beam=2)), v.invert_embeddings(target, pair, 1, 2,
+            sampling=Sampling(top_p=.9)), v.invert_embeddings([], pair),
+                v.invert_strings(["a small boat"], pair), pair.embedder.encode(["a small boat"]).tolist(),
+                    v.load_pretrained_corrector(device="cpu").invert(target).texts]
+    before = work()
+    torch.set_default_device("meta")
+    try: after = work()
+    finally: torch.set_default_device(None)
+    assert before == after
+
+
+def test_free_memory_of_a_card_that_others_use(monkeypatch):
+    for name, value in dict(mem_get_info=(100, 1000), memory_reserved=30, memory_allocated=10).items(): monkeypatch.setattr(torch.cuda,
+        name, lambda d, value=value: value)
+    for name, value in dict(recommended_max_memory=100, driver_allocated_memory=130).items(): monkeypatch.setattr(torch.mps, name,
+        lambda value=value: value)
+    assert [inversion.free_memory(torch.device(d)) for d in ("cuda", "mps")] == [120, 0]
