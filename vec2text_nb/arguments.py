@@ -203,7 +203,7 @@ def claim_folder(
     "Make `folder` the folder of this run. Raises `FileExistsError` if it belongs to another."
     if (folder/'run.json').exists():
         defaults = {f.name: f.default for group in (ModelArguments, DataArguments, RunArguments) for f in fields(group)}
-        old = {k: defaults.get(k) for k in key} | json.loads((folder/'run.json').read_text())     # the folder may be older than a flag
+        old = {k: defaults.get(k) for k in key} | json.loads((folder/'run.json').read_text(encoding='utf-8'))     # the folder may be older than a flag
         differ = [f'{k} {old.get(k)!r} there, {key.get(k)!r} here' for k in sorted({*old, *key}) if old.get(k) != key.get(k)]
         started = any(p.name != 'run.json' for p in folder.iterdir())        # a refused start leaves only the flags
         if differ and started:

@@ -351,7 +351,7 @@ def free_memory(device:torch.device) -> int: # bytes
     "What is free on a GPU or, on Linux, in main memory; other systems do not say, and count as 4 GiB"
     if device.type == 'cuda': return torch.cuda.mem_get_info(device)[0]
     facts = Path('/proc/meminfo')
-    return int(facts.read_text().split('MemAvailable:')[1].split()[0])*1024 if facts.exists() else 2**32
+    return int(facts.read_text(encoding='utf-8').split('MemAvailable:')[1].split()[0])*1024 if facts.exists() else 2**32
 
 # %% ../nbs/06_inversion.ipynb #87c61e14
 def rows_at_a_time(

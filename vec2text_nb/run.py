@@ -171,7 +171,7 @@ def build_model(
 ):
     "The untrained model of an experiment"
     folder, (cls, part) = checkpoint_folder(model.model_name_or_path), MODEL_CLASSES[experiment]
-    config = json.loads((folder/'config.json').read_text())
+    config = json.loads((folder/'config.json').read_text(encoding='utf-8'))
     architecture = (gpt2_architecture if experiment == 'inversion_decoder_only' else t5_architecture)(config.get('backbone') or config)
     if model.copy_heads: architecture['num_heads'] += model.copy_heads
     names = ('model_name_or_path', 'embedder_model_name', 'embedder_model_api', 'num_repeat_tokens', 'max_seq_length', 'no_repeat_ngram_size',
@@ -295,7 +295,7 @@ def run_training(
     out = Path(args.output_dir)
     torch.set_flush_denormal(True)     # denormal gradients are too small to matter, and slow to compute with
     with args.main_process_first(): claim_folder(out, run_key(model, data, args))
-    if (out/'training.json').exists(): return json.loads((out/'training.json').read_text())['metrics']      # the run is finished
+    if (out/'training.json').exists(): return json.loads((out/'training.json').read_text(encoding='utf-8'))['metrics']      # the run is finished
     trainer = make_trainer(Experiment(model, data, args))
     trainer.num_gen_recursive_steps, trainer.sequence_beam_width = args.num_gen_recursive_steps, args.sequence_beam_width
     trainer.generate_in_eval = not args.mock_embedder
@@ -311,7 +311,7 @@ def run_training(
 # %% ../nbs/08c_run.ipynb #53abc55b
 def is_final(checkpoint:Path) -> bool:
     "Was this checkpoint written after the last step?"
-    state = json.loads((checkpoint/'trainer_state.json').read_text())
+    state = json.loads((checkpoint/'trainer_state.json').read_text(encoding='utf-8'))
     return state['global_step'] >= state['max_steps']
 
 def write_training_record(
@@ -344,7 +344,7 @@ def load_experiment_and_trainer_from_pretrained(
     "Experiment and trainer of a checkpoint. Raises `FileNotFoundError`, `TypeError` or `ValueError` that says what to pass."
     pair = find_pair(name_or_folder)
     folder = checkpoint_folder(pair.corrector or pair.hypothesizer)
-    raw = json.loads((folder/'config.json').read_text())
+    raw = json.loads((folder/'config.json').read_text(encoding='utf-8'))
     corrects = raw.get('architectures') == ['CorrectorEncoderModel']
     hypothesizer = inversion_model or (hypothesizer_of(name_or_folder, raw) if corrects else folder)
     models = load_corrector(str(hypothesizer), str(folder) if corrects else None, embedder, backbone)

@@ -290,13 +290,13 @@ class InverterTrainer(TokenTrainer):
 def keep_best_model(trainer:Trainer, loss:float) -> None:
     "Save the model in the subfolder `best` if its loss is the lowest so far"
     folder = Path(trainer.args.output_dir)/'best'
-    before = json.loads((folder/'best.json').read_text())['loss'] if (folder/'best.json').exists() else math.inf
+    before = json.loads((folder/'best.json').read_text(encoding='utf-8'))['loss'] if (folder/'best.json').exists() else math.inf
     if loss >= before: return
     part = folder.with_name('best.part')
     if trainer.args.should_save: shutil.rmtree(part, ignore_errors=True)
     trainer.save_model(str(part))
     if not trainer.args.should_save: return
-    (part/'best.json').write_text(json.dumps(dict(loss=loss, step=trainer.state.global_step)))
+    (part/'best.json').write_text(json.dumps(dict(loss=loss, step=trainer.state.global_step)), encoding='utf-8')
     shutil.rmtree(folder, ignore_errors=True)
     part.rename(folder)
 
@@ -341,7 +341,7 @@ def last_checkpoint(folder:str|Path) -> Path|None:
 
 def is_whole_json(path:Path) -> bool:
     "Is there a file with complete, non-empty JSON?"
-    try: return bool(json.loads(path.read_text()))
+    try: return bool(json.loads(path.read_text(encoding='utf-8')))
     except (OSError, ValueError): return False
 
 # %% ../nbs/08_training.ipynb #8bfd8fa3
