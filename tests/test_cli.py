@@ -17,6 +17,8 @@ from project import ROOT
 
 from vec2text_nb import cli
 from vec2text_nb.cli import invert_main
+from vec2text_nb.commands import only_writer
+from vec2text_nb.vector_files import vector_blocks
 
 pytestmark = pytest.mark.usefixtures("golden_checkpoints")
 MODEL = [part for name, folder in dict(model="inverter", corrector="corrector", embedder="embedder", backbone="backbone").items()
@@ -177,6 +179,51 @@ def test_interrupted(run, tmp_path, monkeypatch):
     assert (status, out.count("\n"), err) == (130, 8, "v2t-invert: interrupted.\n")
 
 
+def test_a_second_writer_is_refused_in_one_line(run, tmp_path):
+    np.save(tmp_path/"v.npy", vectors(3))
+    out = tmp_path/"t.jsonl"
+    with only_writer(out):
+        status, printed, err = run(tmp_path/"v.npy", *SMALL, "--out", out)
+        assert (status, printed, err.count("\n")) == (2, "", 1) and f"Another process is writing {out}" in err
+    assert run(tmp_path/"v.npy", *SMALL, "--out", out)[0] == 0 and {f.name for f in tmp_path.iterdir()} == {"v.npy", "t.jsonl"}
+
+
+def test_a_folder_that_takes_no_files(run, tmp_path):
+    "Root may write nearly anywhere, but not into the kernel's folders"
+    if not Path("/sys/kernel").exists(): pytest.skip("no /sys on this system")
+    np.save(tmp_path/"v.npy", vectors(2))
+    status, printed, err = run(tmp_path/"v.npy", *SMALL, "--out", "/sys/kernel/t.jsonl")
+    assert (status, printed, err.count("\n")) == (2, "", 1) and "/sys/kernel/t.jsonl" in err
+
+
+def test_paths_with_spaces_and_other_letters(run, tmp_path):
+    folder = tmp_path/"mes vecteurs, 世界"
+    folder.mkdir()
+    for name in ("v 1.npy", "größe.npz", "v.parquet"):
+        if name.endswith("npy"): np.save(folder/name, vectors(3))
+        elif name.endswith("npz"): np.savez(folder/name, embedding=vectors(3))
+        else: save_parquet(folder/name, embedding=list(vectors(3)))
+        for ending in ("jsonl", "parquet"):
+            assert run(folder/name, *SMALL, "--out", folder/f"réponses {name[:2]}.{ending}")[0] == 0
+    assert len([*folder.iterdir()]) == 3 + 3*2
+
+
+def test_a_file_that_is_not_there_may_be_a_text_but_says_so(run):
+    status, out, err = run(*SMALL, "--json", "my vectors.npy")
+    assert status == 0 and json.loads(out)["given"] == "my vectors.npy" and "'my vectors.npy' is taken as a text: there is no such file" in err
+
+
+def test_files_are_read_in_small_blocks(tmp_path):
+    "Also where the rows of a parquet file are one group"
+    v = np.random.default_rng(0).standard_normal((3000, 2000), dtype=np.float32)
+    np.save(tmp_path/"v.npy", v)
+    np.savez(tmp_path/"v.npz", embedding=v)
+    save_parquet(tmp_path/"v.parquet", embedding=list(v))
+    for file in tmp_path.iterdir():
+        sizes = [block.nbytes for block in vector_blocks(file)]
+        assert sum(sizes) == v.nbytes and max(sizes) <= 2**24, file
+
+
 def test_a_full_disk(run, tmp_path, monkeypatch):
     np.save(tmp_path/"v.npy", vectors(20))
     argv = [tmp_path/"v.npy", *SMALL, "--out", tmp_path/"t.jsonl"]
@@ -255,6 +302,11 @@ def test_texts_from_arguments_a_file_and_stdin(run, tmp_path):
     run(tmp_path/"texts.txt", *SMALL, "--out", tmp_path/"new"/"t.jsonl")
     written = [{k: v for k, v in row.items() if k != "run"} for row in rows_of(tmp_path/"new"/"t.jsonl")]
     assert written == [*map(json.loads, found[0][1].splitlines())]
+
+
+def test_standard_input_that_is_not_utf8(run):
+    status, out, err = run(*SMALL, "--json", stdin="eins\nGröße\n".encode("latin1"))
+    assert (status, out, err.count("\n")) == (2, "", 1) and "standard input, line 2: byte 0xf6" in err
 
 
 def test_parquet_out(run, tmp_path):

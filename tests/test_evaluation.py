@@ -10,6 +10,7 @@ import pytest
 from project import ROOT
 
 from vec2text_nb.cli import eval_main
+from vec2text_nb.commands import only_writer
 from vec2text_nb.evaluation import Setting, draw_texts, evaluate_inversion, results_table, run_evaluation
 from vec2text_nb.metrics import text_metrics
 
@@ -45,6 +46,13 @@ def test_scores_are_those_of_the_metrics(corrector):
     scores = text_metrics(run["texts"], TEXTS, corrector.embedder.encode(run["texts"]), vectors)
     for name, score in run["scores"].items():
         assert (score["mean"], score["sem"]) == pytest.approx((scores[name].mean, scores[name].sem), abs=1e-4)
+
+
+def test_a_second_writer_is_refused(corrector, tmp_path):
+    with only_writer(tmp_path/"r.json"), pytest.raises(BlockingIOError, match="Another process is writing"):
+        evaluate(corrector, tmp_path/"r.json", ["0"])
+    evaluate(corrector, tmp_path/"r.json", ["0"])
+    assert [f.name for f in tmp_path.iterdir()] == ["r.json"]
 
 
 @pytest.mark.parametrize("chunk", [1, 5, 100])

@@ -25,6 +25,7 @@ from safetensors.torch import load_file
 from vec2text_nb import run as R
 from vec2text_nb import stores, training, utilities
 from vec2text_nb.baselines import BagOfWordsInverter, DecoderOnlyInverter
+from vec2text_nb.commands import only_writer
 from vec2text_nb.corrector import CorrectorEncoderModel
 from vec2text_nb.embedders import load_embedder, packaged_minilm
 from vec2text_nb.hypothesizer import InversionModel
@@ -421,6 +422,38 @@ def test_bad_flags_are_refused(capsys, tmp_path, monkeypatch, flags):
     monkeypatch.chdir(tmp_path)
     refused(capsys, flags.split(), flags.split()[0])
     assert not files_of(tmp_path)
+
+
+# what goes wrong is said early
+
+def test_a_run_that_diverges_ends_in_one_line(place, tmp_path, capsys):
+    err = refused(capsys, short(place, tmp_path/"out", learning_rate=1e30, warmup_steps=0, max_steps=30, eval_steps=30))
+    assert "The loss is" in err and "--learning_rate, such as 1e+29" in err
+
+
+def test_the_learning_rate_follows_the_size(place, tmp_path, capsys):
+    assert main(short(place, tmp_path/"out", learning_rate=None)) == 0
+    assert "learning rate 0.001, chosen by the size" in capsys.readouterr().err
+    refused(capsys, short(place, tmp_path/"2", learning_rate=-1), "--learning_rate is -1")
+
+
+def test_one_training_in_a_folder_and_an_interruption(place, tmp_path, capsys, monkeypatch):
+    argv = short(place, tmp_path/"out")
+    with only_writer(tmp_path/"out"): refused(capsys, argv, "Another process is writing", "out")
+    with monkeypatch.context() as patch:
+        def stop(*args): raise KeyboardInterrupt
+        patch.setattr(R, "make_trainer", stop)
+        assert main(argv) == 130
+    assert capsys.readouterr().err == "v2t-train: interrupted: run the same command again to resume from the last checkpoint.\n"
+
+
+def test_vectors_and_texts_of_different_numbers(place, tmp_path, capsys):
+    np.save(tmp_path/"own.npy", np.random.default_rng(1).standard_normal((40, 16)).astype(np.float32))
+    argv = short(place, tmp_path/"out", dataset_name=tmp_path/"t.txt", embeddings_path=tmp_path/"own.npy", use_less_data=None)
+    (tmp_path/"t.txt").write_text("\n".join(SENTENCES[:41]), encoding="utf-8")
+    refused(capsys, argv, "holds 40 vectors for 41 texts")
+    (tmp_path/"t.txt").write_text("\n".join([*SENTENCES[:12], "  ", *SENTENCES[12:39]]), encoding="utf-8")
+    refused(capsys, argv, "t.txt, line 13 is empty", "own.npy")
 
 
 # full disks

@@ -8,7 +8,7 @@ __all__ = ['BEST', 'INPUT_FILES', 'add_model_options', 'read_models', 'invert_pa
            'invert_main', 'eval_parser', 'run_eval', 'eval_main', 'publish_parser', 'run_publish', 'publish_main']
 
 # %% ../nbs/09_cli.ipynb #44bbaec0
-import argparse, json, os, shlex, sys
+import argparse, json, os, shlex, sys, warnings
 from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import islice
@@ -84,6 +84,8 @@ def read_input(
     file = input_file(a.given)
     if file and file.suffix.lower() != '.txt': return open_vectors(file, a.column)
     if file and not file.exists(): raise FileNotFoundError(f'There is no file {file}.')
+    for text in a.given:
+        if not file and Path(text).suffix.lower() in INPUT_FILES[:4]: warnings.warn(f'{text!r} is taken as a text: there is no such file', stacklevel=2)
     lines = None if file else a.given or typed_lines()
     texts = open_texts(lambda: text_lines(file) if file else lines, str(file or 'The input'))
     if not len(texts): raise ValueError(f"no text given: {f'{file} has none' if file else 'pass a file, texts as arguments, or one per line on standard input'}.")

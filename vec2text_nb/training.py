@@ -29,6 +29,7 @@ from .decoding import greedy_search
 from .embedders import Embedder
 from .hypothesizer import InversionModel
 from .inversion import Corrector, pad_ids
+from .loss_watch import LossWatch
 from .metrics import reference_names, text_metrics
 from .pretrained import model_digest, save_model
 from .stores import ShardStore
@@ -152,7 +153,7 @@ class TokenTrainer(Trainer):
                  noise_level:float=0., # standard deviation of the noise on embeddings in training
                  callbacks=None):
         super().__init__(model, args, train_dataset=train_dataset, eval_dataset=eval_dataset, callbacks=callbacks)
-        self.tokenizer, self.embedder, self.noise_level = tokenizer, embedder, noise_level
+        self.tokenizer, self.embedder, self.noise_level, self.watch = tokenizer, embedder, noise_level, LossWatch()
 
     def get_train_dataloader(self):
         args, pairs = self.args, self.train_dataset
@@ -169,7 +170,9 @@ class TokenTrainer(Trainer):
         return (loss, outputs) if return_outputs else loss
 
     def training_step(self, *args, **kwargs):
-        with explain_memory_errors(self.args): return super().training_step(*args, **kwargs)
+        with explain_memory_errors(self.args): loss = super().training_step(*args, **kwargs)
+        if self.state.global_step % self.watch.every(self.state.max_steps) == 0: self.watch.see(self.state.global_step, loss.item(), self.args.learning_rate)
+        return loss
 
     def _save_checkpoint(self, model, trial):
         with explain_write_errors(): super()._save_checkpoint(model, trial)
