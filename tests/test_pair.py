@@ -44,7 +44,7 @@ def test_interrupted_and_gone_on_with(reports, whole, cache, tmp_path, monkeypat
         seen.append(point)
         if len(seen) == reports: raise KeyboardInterrupt
     monkeypatch.setattr(pair, "report_point", stopping)
-    assert pair.main(argv) == 130 and "resumes from the last checkpoint" in capsys.readouterr().err
+    assert pair.main(argv) == 130 and "to resume from the last checkpoint" in capsys.readouterr().err
     assert pair.main(argv) == 0
     assert losses(tmp_path/"run") == losses(whole)
     assert sorted(p.name for p in (tmp_path/"run").iterdir()) == ["backbone", "curve.json", "pair", "run.json"]
