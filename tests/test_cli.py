@@ -210,7 +210,8 @@ def test_paths_with_spaces_and_other_letters(run, tmp_path):
 
 def test_a_file_that_is_not_there_may_be_a_text_but_says_so(run):
     status, out, err = run(*SMALL, "--json", "my vectors.npy")
-    assert status == 0 and json.loads(out)["given"] == "my vectors.npy" and "'my vectors.npy' is taken as a text: there is no such file" in err
+    assert status == 0 and json.loads(out)["given"] == "my vectors.npy"
+    assert "'my vectors.npy' is taken as a text: there is no such file" in err
 
 
 def test_files_are_read_in_small_blocks(tmp_path):
