@@ -208,6 +208,7 @@ def test_paths_with_spaces_and_other_letters(run, tmp_path):
     assert len([*folder.iterdir()]) == 3 + 3*2
 
 
+@pytest.mark.filterwarnings("default")
 def test_a_file_that_is_not_there_may_be_a_text_but_says_so(run):
     status, out, err = run(*SMALL, "--json", "my vectors.npy")
     assert status == 0 and json.loads(out)["given"] == "my vectors.npy"
