@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 STORED = Path(__file__).parent/"fixtures"/"golden"
-RECIPE = json.loads((STORED/"weights.json").read_text())
+RECIPE = json.loads((STORED/"weights.json").read_text(encoding="utf-8"))
 FOLDER = tempfile.TemporaryDirectory(prefix="golden-")
 GOLDEN = Path(FOLDER.name)  # empty until a test asks for the fixture golden_checkpoints
 
@@ -65,7 +65,7 @@ def write_shards(tensors: dict[str, np.ndarray], shards: dict[str, int], folder:
     for file in {*files.values()}:
         torch.save({name: once[id(x)].detach() for name, x in tensors.items() if files[name] == file}, folder/file)
     index = {"metadata": {"total_size": sum(x.nbytes for x in once.values())}, "weight_map": files}
-    (folder/"pytorch_model.bin.index.json").write_text(json.dumps(index, indent=2, sort_keys=True) + "\n")
+    (folder/"pytorch_model.bin.index.json").write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def write_golden(folder: Path) -> None:
@@ -75,8 +75,8 @@ def write_golden(folder: Path) -> None:
         path, recipe = folder/checkpoint, RECIPE["checkpoints"][checkpoint]
         shutil.copytree(STORED/("inverter" if checkpoint == "corrector" else checkpoint), path)
         if checkpoint == "corrector":  # its config names another class, and is the same otherwise
-            config = (path/"config.json").read_text()
-            (path/"config.json").write_text(config.replace("InversionModel", "CorrectorEncoderModel"))
+            config = (path/"config.json").read_text(encoding="utf-8")
+            (path/"config.json").write_text(config.replace("InversionModel", "CorrectorEncoderModel"), encoding="utf-8")
         if checkpoint in ("inverter", "corrector"):
             sharded = shutil.copytree(path, folder/f"{checkpoint}_bin_sharded")
             write_shards(tensors, {name: t["shard"] for name, t in recipe.items()}, sharded)

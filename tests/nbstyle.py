@@ -211,3 +211,21 @@ def visible_tests(nb: dict, test_flags: list[str]) -> list[str]:
     tests = sum(is_test(c) for c in code if runs(c) and not c.is_hidden and not c.is_exported)
     if tests * SYMBOLS_PER_TEST >= len(symbols): return []
     return [f"{tests} visible test cells for {len(symbols)} exported functions and classes, at least one for {SYMBOLS_PER_TEST}"]
+
+
+# over any Python code
+
+def without_encoding(tree: ast.AST) -> list[str]:
+    "Texts read or written in the machine's encoding, which on Windows is not UTF-8"
+    res = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or any(k.arg == "encoding" for k in node.keywords): continue
+        alone = isinstance(node.func, ast.Name)
+        name = node.func.id if alone else getattr(node.func, "attr", "")
+        given = {k.arg: k.value for k in node.keywords}
+        mode = given.get("mode") or next(iter(node.args[alone:]), None)
+        as_text = isinstance(mode, ast.Constant) and isinstance(mode.value, str) and set("rwax+t").issuperset(mode.value)
+        wrong = (name == "read_text" and not node.args or name == "write_text" and len(node.args) < 2
+                 or name == "open" and alone and not mode or name in ("open", "NamedTemporaryFile", "fdopen") and as_text)
+        if wrong: res.append(f'line {node.lineno}: {name} without encoding="utf-8"')
+    return res

@@ -11,9 +11,9 @@ def pipeline(folder, source, modules, **files):
     at = folder/dict(modules)["Transformer"]
     shutil.copytree(source, at, dirs_exist_ok=True)
     listed = [{"idx": i, "name": str(i), "path": p, "type": f"sentence_transformers.models.{k}"} for i, (k, p) in enumerate(modules)]
-    (folder/"modules.json").write_text(json.dumps(listed))
+    (folder/"modules.json").write_text(json.dumps(listed), encoding="utf-8")
     for path, content in files.items():
         path = folder/path.replace("__", "/")
         path.parent.mkdir(exist_ok=True)
-        path.with_suffix(".json").write_text(json.dumps(content))
+        path.with_suffix(".json").write_text(json.dumps(content), encoding="utf-8")
     return folder

@@ -125,7 +125,7 @@ def test_the_toggle_makes_the_page_dark_and_it_stays_dark(site, page):
 
 def test_faults_are_found(browser, tmp_path):
     (tmp_path/"page.html").write_text("""<main style="width: 2000px"><h2>Here</h2><img src="gone.png" alt="a boat">
-        <img src="https://example.com/b.png" alt="b"><div>wide words</div></main><script>nothing()</script>""")
+        <img src="https://example.com/b.png" alt="b"><div>wide words</div></main><script>nothing()</script>""", encoding="utf-8")
     page = browser.new_page()
     with served(tmp_path) as server: found = visit(page, f"{server.url}/", "page.html")
     page.close()

@@ -111,7 +111,8 @@ def test_the_card_is_written_from_the_results():
 
 def test_the_card_is_of_one_model_only(tmp_path, monkeypatch):
     monkeypatch.setattr(evaluate_bundled, "RESULTS", tmp_path)
-    for name, digest in [("wordnet", "0"*16), ("kjv", "1"*16)]: (tmp_path/f"{name}.json").write_text(json.dumps(dict(model_digest=digest)))
+    for name, digest in [("wordnet", "0"*16), ("kjv", "1"*16)]:
+        (tmp_path/f"{name}.json").write_text(json.dumps(dict(model_digest=digest)), encoding="utf-8")
     with pytest.raises(ValueError, match="expected those of one model"): evaluate_bundled.card()
 
 
@@ -138,10 +139,10 @@ def test_evaluation_of_one_set(tmp_path, monkeypatch, capsys):
     argv = ["--sets", "records", "kjv", "--n", "4", "--n_beam", "2", "--settings", "0", "1x2"]
     evaluate_bundled.main(argv)
     assert "kjv: not run: The command bible gives no text" in capsys.readouterr().out
-    result = json.loads((tmp_path/"results"/"records.json").read_text())
+    result = json.loads((tmp_path/"results"/"records.json").read_text(encoding="utf-8"))
     assert [(run["setting"], run["n"]) for run in result["runs"]] == [("hypothesizer alone", 4), ("1 step, beam 2", 2)]
     assert {"first_name", "last_name", "full_name"} <= result["runs"][0]["scores"].keys()
-    card = (tmp_path/"pretrained"/"README.md").read_text()
+    card = (tmp_path/"pretrained"/"README.md").read_text(encoding="utf-8")
     assert "| invented records | 1 step, beam 2 | 2 |" in card
     assert "| King James Bible (out of domain) |  | not run |" in card and "| manuals |  | not run |" in card
     assert "| setting | n | token F1, % | BLEU | exact match, % | cosine | first name, % | last name, % | full name, % |" in card

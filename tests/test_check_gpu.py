@@ -29,7 +29,7 @@ def test_every_check_passes_on_the_cpu(tool, tmp_path, monkeypatch, capsys):
     assert tool.main(["--device", "cpu", "--n", "2", "--speed_n", "2", "--greedy_n", "2", "--out", str(out)]) == 0
     first, *lines = capsys.readouterr().out.splitlines()
     assert first == "wordnet: skipped, No WordNet."
-    found = json.loads(out.read_text())
+    found = json.loads(out.read_text(encoding="utf-8"))
     assert found["sources"] == {"records": 2, "everyday": 2} and found["seed"] == 0 and len(found["model_digest"]) == 16
     assert list(found["checks"]) == [name for name in tool.CHECKS if name != "float16"]
     assert [line.partition(": ")[0] for line in lines] == list(found["checks"]) and all(": ok, " in line for line in lines)

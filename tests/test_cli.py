@@ -17,12 +17,14 @@ from project import ROOT
 
 from vec2text_nb import cli
 from vec2text_nb.cli import invert_main
+from vec2text_nb.commands import only_writer
+from vec2text_nb.vector_files import vector_blocks
 
 pytestmark = pytest.mark.usefixtures("golden_checkpoints")
 MODEL = [part for name, folder in dict(model="inverter", corrector="corrector", embedder="embedder", backbone="backbone").items()
          for part in (f"--{name}", str(GOLDEN/folder))] + ["--device", "cpu"]
-QUICK = [*MODEL, "--steps", "0", "--max_length", "6"]     # 768 wide, in chunks of 512; the texts are gibberish
-SMALL = [*QUICK, "--batch_size", "1"]                     # in chunks of 8
+QUICK = [*MODEL, "--steps", "0", "--max_length", "6"]     # 768 wide, 64 at a time; the texts are gibberish
+SMALL = [*QUICK, "--batch_size", "1"]                     # one at a time
 
 
 def vectors(n: int) -> np.ndarray: return np.random.default_rng(0).standard_normal((n, 768)).astype(np.float32)
@@ -46,13 +48,14 @@ def load_once():
 def run(capsys, monkeypatch):
     "Runs the command: status, standard output, standard error"
     def call(*argv, stdin="", main=invert_main):
-        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        given = stdin if isinstance(stdin, bytes) else stdin.encode()
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given)))
         capsys.readouterr()
         return main([str(part) for part in argv]), *capsys.readouterr()
     return call
 
 
-def rows_of(path: Path) -> list[dict]: return [json.loads(line) for line in path.read_text().splitlines()]
+def rows_of(path: Path) -> list[dict]: return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def save_parquet(path: Path, **columns):
@@ -90,12 +93,12 @@ DRIVER = """
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory):
-    "A folder where two processes that inverted 2,000 vectors were killed; and the exit codes, also that of a third, whose reader left"
+    "A folder where two processes that inverted 900 vectors were killed; and the exit codes, also that of a third, whose reader left"
     folder = tmp_path_factory.mktemp("killed")
-    save_parquet(folder/"vectors.parquet", embedding=list(vectors(2000)))
+    save_parquet(folder/"vectors.parquet", embedding=list(vectors(900)))
     np.save(folder/"few.npy", vectors(3))
     argv = ["vectors.parquet", "--out", "texts.jsonl", *QUICK]
-    jobs = [dict(argv=argv, file="texts.jsonl.partial", lines=lines) for lines in (1, 1000)] + [dict(argv=["few.npy", *QUICK], lines=0)]
+    jobs = [dict(argv=argv, file="texts.jsonl.partial", lines=lines) for lines in (1, 600)] + [dict(argv=["few.npy", *QUICK], lines=0)]
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(DRIVER)], input=json.dumps(jobs), cwd=folder, timeout=300,
                           capture_output=True, text=True, env=os.environ | dict(PYTHONPATH=str(ROOT)))
     assert done.returncode == 0, done.stderr
@@ -109,15 +112,18 @@ def test_killed_twice_it_loses_nothing(killed, run, monkeypatch):
     "It ends as if it had never stopped"
     folder, argv, codes = killed
     monkeypatch.chdir(folder)
-    assert codes[:2] == [-signal.SIGKILL]*2 and {f.name for f in folder.iterdir()} == {"vectors.parquet", "few.npy", "texts.jsonl.partial"}
+    assert codes[:2] == [-signal.SIGKILL]*2
+    assert {f.name for f in folder.iterdir()} == {"vectors.parquet", "few.npy", "texts.jsonl.partial", "texts.jsonl.lock"}
     before, invert, inverted = Path("texts.jsonl.partial").read_bytes(), cli.answer_chunks, []
     monkeypatch.setattr(cli, "answer_chunks", lambda *given: (inverted.append(len(chunk)) or chunk for chunk in invert(*given)))
-    assert run(*argv) == (0, "texts.jsonl: 2,000 texts\n", "") and sum(inverted) <= 2000 - 1024
+    assert run(*argv) == (0, "texts.jsonl: 900 texts\n", "")
+    assert sum(inverted) == 900 - before.count(b"\n") <= 300
     resumed = Path("texts.jsonl").read_bytes()
-    assert resumed.startswith(before[:before.rindex(b"\n")+1]) and not Path("texts.jsonl.partial").exists()
-    assert [row["row"] for row in rows_of(Path("texts.jsonl"))] == [*range(2000)]
+    assert resumed.startswith(before[:before.rindex(b"\n")+1])
+    assert {f.name for f in folder.iterdir()} == {"vectors.parquet", "few.npy", "texts.jsonl"}
+    assert [row["row"] for row in rows_of(Path("texts.jsonl"))] == [*range(900)]
     inverted.clear()
-    assert run("vectors.parquet", "--out", "unbroken.jsonl", *QUICK)[0] == 0 and inverted == [512, 512, 512, 464]
+    assert run("vectors.parquet", "--out", "unbroken.jsonl", *QUICK)[0] == 0 and max(inverted) == 64
     assert Path("unbroken.jsonl").read_bytes() == resumed
 
 
@@ -150,26 +156,74 @@ def test_killed_between_the_two_names(run, tmp_path):
 
 
 def breaking(monkeypatch, error, at: int):
-    "The chunk number `at` meets an error"
-    from vec2text_nb.inversion import Corrector
-    calls, invert = itertools.count(1), Corrector.invert
+    "The start of search number `at` meets an error"
+    from vec2text_nb import streams
+    calls, start = itertools.count(1), streams.start_searches
 
-    def once(self, *args, **options):
+    def once(batch):
         if next(calls) == at: raise error
-        return invert(self, *args, **options)
-    monkeypatch.setattr(Corrector, "invert", once)
+        start(batch)
+    monkeypatch.setattr(streams, "start_searches", once)
 
 
 def test_interrupted(run, tmp_path, monkeypatch):
     np.save(tmp_path/"v.npy", vectors(20))
     argv = [tmp_path/"v.npy", *SMALL]
-    breaking(monkeypatch, KeyboardInterrupt(), 2)
-    assert run(*argv, "--out", tmp_path/"t.jsonl") == (130, "", "v2t-invert: interrupted: run the same command again to resume.\n")
+    breaking(monkeypatch, KeyboardInterrupt(), 9)
+    kept = f"8 of 20 texts are kept in {tmp_path/'t.jsonl.partial'}"
+    assert run(*argv, "--out", tmp_path/"t.jsonl") == (130, "", f"v2t-invert: interrupted: {kept}: run the same command again to resume.\n")
     assert lines_in(tmp_path/"t.jsonl.partial") == 8
     assert run(*argv, "--out", tmp_path/"t.jsonl")[0] == 0 and len(rows_of(tmp_path/"t.jsonl")) == 20
-    breaking(monkeypatch, KeyboardInterrupt(), 2)
+    breaking(monkeypatch, KeyboardInterrupt(), 9)
     status, out, err = run(*argv, "--json")
     assert (status, out.count("\n"), err) == (130, 8, "v2t-invert: interrupted.\n")
+
+
+def test_a_second_writer_is_refused_in_one_line(run, tmp_path):
+    np.save(tmp_path/"v.npy", vectors(3))
+    out = tmp_path/"t.jsonl"
+    with only_writer(out):
+        status, printed, err = run(tmp_path/"v.npy", *SMALL, "--out", out)
+        assert (status, printed, err.count("\n")) == (2, "", 1) and f"Another process is writing {out}" in err
+    assert run(tmp_path/"v.npy", *SMALL, "--out", out)[0] == 0 and {f.name for f in tmp_path.iterdir()} == {"v.npy", "t.jsonl"}
+
+
+def test_a_folder_that_takes_no_files(run, tmp_path):
+    "Root may write nearly anywhere, but not into the kernel's folders"
+    if not Path("/sys/kernel").exists(): pytest.skip("no /sys on this system")
+    np.save(tmp_path/"v.npy", vectors(2))
+    status, printed, err = run(tmp_path/"v.npy", *SMALL, "--out", "/sys/kernel/t.jsonl")
+    assert (status, printed, err.count("\n")) == (2, "", 1) and "/sys/kernel/t.jsonl" in err
+
+
+def test_paths_with_spaces_and_other_letters(run, tmp_path):
+    folder = tmp_path/"mes vecteurs, 世界"
+    folder.mkdir()
+    for name in ("v 1.npy", "größe.npz", "v.parquet"):
+        if name.endswith("npy"): np.save(folder/name, vectors(3))
+        elif name.endswith("npz"): np.savez(folder/name, embedding=vectors(3))
+        else: save_parquet(folder/name, embedding=list(vectors(3)))
+        for ending in ("jsonl", "parquet"):
+            assert run(folder/name, *SMALL, "--out", folder/f"réponses {name[:2]}.{ending}")[0] == 0
+    assert len([*folder.iterdir()]) == 3 + 3*2
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_file_that_is_not_there_may_be_a_text_but_says_so(run):
+    status, out, err = run(*SMALL, "--json", "my vectors.npy")
+    assert status == 0 and json.loads(out)["given"] == "my vectors.npy"
+    assert "'my vectors.npy' is taken as a text: there is no such file" in err
+
+
+def test_files_are_read_in_small_blocks(tmp_path):
+    "Also where the rows of a parquet file are one group"
+    v = np.random.default_rng(0).standard_normal((3000, 2000), dtype=np.float32)
+    np.save(tmp_path/"v.npy", v)
+    np.savez(tmp_path/"v.npz", embedding=v)
+    save_parquet(tmp_path/"v.parquet", embedding=list(v))
+    for file in tmp_path.iterdir():
+        sizes = [block.nbytes for block in vector_blocks(file)]
+        assert sum(sizes) == v.nbytes and max(sizes) <= 2**24, file
 
 
 def test_a_full_disk(run, tmp_path, monkeypatch):
@@ -208,15 +262,15 @@ def test_files_of_other_runs_are_refused(run, tmp_path):
     same = [*argv, "--json", "--batch_size", "4", "--out", out]
     assert run(*same) == (0, json.dumps(dict(out=str(out), rows=9)) + "\n", "") and out.read_bytes() == whole
     assert run(*argv, "--last", "--overwrite", "--out", out)[0] == 0 and out.read_bytes() != whole
-    (tmp_path/"mine.jsonl").write_text("my notes\n")
-    assert run(*argv, "--out", tmp_path/"mine.jsonl")[0] == 2 and (tmp_path/"mine.jsonl").read_text() == "my notes\n"
+    (tmp_path/"mine.jsonl").write_text("my notes\n", encoding="utf-8")
+    assert run(*argv, "--out", tmp_path/"mine.jsonl")[0] == 2 and (tmp_path/"mine.jsonl").read_text(encoding="utf-8") == "my notes\n"
 
 
 @pytest.mark.parametrize("out,message", [("t.csv", "should end in .jsonl or .parquet"), ("v.jsonl", "is the input itself"),
                                          ("folder.jsonl", "Is a directory"), ("v.jsonl/t.jsonl", "v.jsonl")])
 def test_out_files_that_cannot_be(run, tmp_path, out, message):
     (tmp_path/"folder.jsonl").mkdir()
-    (tmp_path/"v.jsonl").write_text("".join(json.dumps(dict(embedding=row)) + "\n" for row in vectors(2).tolist()))
+    (tmp_path/"v.jsonl").write_text("".join(json.dumps(dict(embedding=row)) + "\n" for row in vectors(2).tolist()), encoding="utf-8")
     before = {f.name for f in tmp_path.rglob("*")}
     status, printed, err = run(tmp_path/"v.jsonl", *SMALL, "--overwrite", "--out", tmp_path/out)
     assert (status, printed, err.count("\n")) == (2, "", 1) and message in err
@@ -230,7 +284,7 @@ def test_every_kind_of_file_gives_the_same(run, tmp_path):
     np.save(tmp_path/"v.npy", v)
     np.savez(tmp_path/"v.npz", text=["a"]*5, vec=v)
     save_parquet(tmp_path/"v.parquet", id=[*range(5)], vec=list(v))
-    (tmp_path/"v.jsonl").write_text("".join(json.dumps(dict(id=i, vec=row)) + "\n" for i, row in enumerate(v.tolist())))
+    (tmp_path/"v.jsonl").write_text("".join(json.dumps(dict(id=i, vec=row)) + "\n" for i, row in enumerate(v.tolist())), encoding="utf-8")
     found = {f.suffix: run(f, *SMALL, "--column", "vec", "--json") for f in tmp_path.iterdir()}
     assert len(found) == 4 and len({*found.values()}) == 1
     status, out, err = found[".npy"]
@@ -253,6 +307,11 @@ def test_texts_from_arguments_a_file_and_stdin(run, tmp_path):
     assert written == [*map(json.loads, found[0][1].splitlines())]
 
 
+def test_standard_input_that_is_not_utf8(run):
+    status, out, err = run(*SMALL, "--json", stdin="eins\nGröße\n".encode("latin1"))
+    assert (status, out, err.count("\n")) == (2, "", 1) and "standard input, line 2: byte 0xf6" in err
+
+
 def test_parquet_out(run, tmp_path):
     import pyarrow.parquet as pq
     np.save(tmp_path/"v.npy", vectors(9))
@@ -268,7 +327,7 @@ def test_progress_on_a_terminal(run, tmp_path, monkeypatch):
 
 
 def test_answers_are_those_of_the_package(run, tmp_path):
-    cases = json.loads((STORED/"cases.json").read_text())["cases"]
+    cases = json.loads((STORED/"cases.json").read_text(encoding="utf-8"))["cases"]
     np.savez(tmp_path/"v.npz", embedding=np.load(STORED/"embeddings.npz")["embeddings"])
     for case in cases[:3]:
         options = ["--steps", case["num_steps"] or 0, "--beam", case["sequence_beam_width"], "--last"]
@@ -303,9 +362,9 @@ def write_bad(folder: Path) -> dict[str, str]:
     np.savez(folder/"missing.npz", arr_0=v)
     np.savez(folder/"pickled.npz", embedding=np.array([{}]))
     (folder/"truncated.npz").write_bytes((folder/"missing.npz").read_bytes()[:-50])
-    (folder/"missing.jsonl").write_text('{"vec": [1.5], "title": "a"}\n')
-    (folder/"strings.jsonl").write_text('{"embedding": ["0.1", "0.2"]}\n')
-    (folder/"torn.jsonl").write_text('{"embedding": [0.5]}\n{"embedding": [0.')
+    (folder/"missing.jsonl").write_text('{"vec": [1.5], "title": "a"}\n', encoding="utf-8")
+    (folder/"strings.jsonl").write_text('{"embedding": ["0.1", "0.2"]}\n', encoding="utf-8")
+    (folder/"torn.jsonl").write_text('{"embedding": [0.5]}\n{"embedding": [0.', encoding="utf-8")
     (folder/"latin.txt").write_bytes("Größe".encode("latin1"))
     for ending in ("npy", "npz", "parquet", "jsonl", "txt"): (folder/f"empty.{ending}").touch()
     return {
@@ -318,7 +377,8 @@ def write_bad(folder: Path) -> dict[str, str]:
         "missing.jsonl": "line 1 has no column 'embedding'. It has: vec, title.",
         "strings.jsonl": "line 1: 'embedding' is not a list of numbers", "torn.jsonl": "line 2: not JSON",
         "latin.txt": "is not UTF-8",
-        "empty.npy": "not a complete .npy", "empty.npz": "not a complete .npz", "empty.parquet": "not a complete parquet", "empty.jsonl": "holds no vectors",
+        "empty.npy": "not a complete .npy", "empty.npz": "not a complete .npz", "empty.parquet": "not a complete parquet",
+        "empty.jsonl": "holds no vectors",
         "empty.txt": "empty.txt has none", "none.npy": "There is no file", "none.txt": "There is no file"}
 
 

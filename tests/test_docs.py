@@ -101,21 +101,22 @@ def project(tmp_path) -> Path:
     "A project of three notebooks that link to each other, with this one's settings"
     (tmp_path/"nbs"/"guides").mkdir(parents=True)
     (tmp_path/"vec2text_nb").mkdir()
-    for name in "settings.ini", "nbs/styles.css": (tmp_path/name).write_text((ROOT/name).read_text())
+    for name in "settings.ini", "nbs/styles.css": (tmp_path/name).write_text((ROOT/name).read_text(encoding="utf-8"), encoding="utf-8")
     config = {"project": {"type": "website"}, "website": {"sidebar": {"contents": ["index.ipynb", "01a_words.ipynb", "guides/how.ipynb"]}}}
-    (tmp_path/"_quarto.yml").write_text(yaml.safe_dump(config))
+    (tmp_path/"_quarto.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
     (tmp_path/"nbs"/"index.ipynb").write_text(notebook(
-        ("markdown", "# Home\n\n> Words\n\nAll about [words](01a_words.ipynb#a-word), under a [licence](../LICENSE). See `split_words`.")))
+        ("markdown", "# Home\n\n> Words\n\nAll about [words](01a_words.ipynb#a-word), under a [licence](../LICENSE). See `split_words`.")),
+        encoding="utf-8")
     (tmp_path/"nbs"/"01a_words.ipynb").write_text(notebook(
         ("markdown", "# Words\n> What `a: word` is"), ("code", "#| default_exp words"), ("code", "#| hide\nsecret = 1"),
         ("code", "#| export\nimport re"), ("markdown", "## A word\n[home](index.ipynb)"),
-        ("code", "#| export\ndef split_words(s): return re.findall('x', s)"), ("code", "#| slow\n1/0")))
+        ("code", "#| export\ndef split_words(s): return re.findall('x', s)"), ("code", "#| slow\n1/0")), encoding="utf-8")
     (tmp_path/"nbs"/"guides"/"how.ipynb").write_text(notebook(
         ("markdown", "# How\n> By example\n\nOf [words](../01a_words.ipynb#a-word): [home](../index.ipynb), [a](../../results/a.json#L2)"),
-        ("code", "#| hide\nimport nbdev; nbdev.nbdev_export()")))
-    (tmp_path/"vec2text_nb"/"__init__.py").write_text("")
+        ("code", "#| hide\nimport nbdev; nbdev.nbdev_export()")), encoding="utf-8")
+    (tmp_path/"vec2text_nb"/"__init__.py").write_text("", encoding="utf-8")
     code = 'def split_words(\n    s: str, # a text\n) -> list: # its words\n    "Words of `s`"\n    return s.split()\n'
-    (tmp_path/"vec2text_nb"/"words.py").write_text(code)
+    (tmp_path/"vec2text_nb"/"words.py").write_text(code, encoding="utf-8")
     return tmp_path
 
 
@@ -128,11 +129,11 @@ def test_a_page_shows_what_a_reader_should_see(project):
     status, log = docs("--root", project)
     assert status == 0, log
     assert content(project) == before and dead_links(project/"_docs") == []
-    home, words, api = [(project/"_docs"/name).read_text() for name in ("index.html", "words.html", "api/words.html")]
+    home, words, api = [(project/"_docs"/name).read_text(encoding="utf-8") for name in ("index.html", "words.html", "api/words.html")]
     for wanted in "All about", 'href="words.html#a-word"', "/blob/main/LICENSE", "api/words.html#split_words": assert wanted in home
     for wanted in "findall", "Imports", "/blob/main/nbs/01a_words.ipynb": assert wanted in words
     assert "secret" not in words and "#|" not in words
-    how = (project/"_docs"/"guides"/"how.html").read_text()
+    how = (project/"_docs"/"guides"/"how.html").read_text(encoding="utf-8")
     for wanted in 'href="../words.html#a-word"', 'href="../index.html"', "/blob/main/results/a.json#L2": assert wanted in how
     assert "/blob/main/vec2text_nb/words.py#L1" in api and "its words" in api
 
@@ -142,7 +143,7 @@ def test_each_page_leads_to_a_notebook_that_colab_can_run(project):
     site = project/"_docs"
     for page, name, up in ("words.html", "01a_words.ipynb", ".."), ("guides/how.html", "guides/how.ipynb", "../.."):
         colab = rf'href="https://colab.research.google.com/github/[^/"]+/vec2text_nb/blob/gh-pages/colab/{name}"'
-        assert re.search(colab, (site/page).read_text())
+        assert re.search(colab, (site/page).read_text(encoding="utf-8"))
         first, *rest = parsed(site/"colab"/name)["cells"]
         lines = first["source"].splitlines()[1:]
         folder = Path("nbs", name).parent
@@ -152,7 +153,7 @@ def test_each_page_leads_to_a_notebook_that_colab_can_run(project):
 
 
 def test_a_broken_link_is_a_warning_and_fails(project):
-    (project/"nbs"/"index.ipynb").write_text(notebook(("markdown", "# Home\n> Words\n\n[gone](02_gone.ipynb)")))
+    (project/"nbs"/"index.ipynb").write_text(notebook(("markdown", "# Home\n> Words\n\n[gone](02_gone.ipynb)")), encoding="utf-8")
     status, log = docs("--root", project, "--no-api")
     assert status == 1 and "warning: index.ipynb: broken link" in log
 
@@ -163,6 +164,6 @@ def test_what_is_not_a_site_is_not_replaced(project):
 
 
 def test_a_notebook_without_a_title_is_named(project):
-    (project/"nbs"/"index.ipynb").write_text(notebook(("markdown", "Words")))
+    (project/"nbs"/"index.ipynb").write_text(notebook(("markdown", "Words")), encoding="utf-8")
     status, log = docs("--root", project, "--no-api")
     assert status == 2 and "index.ipynb" in log and "# Title" in log

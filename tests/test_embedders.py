@@ -68,7 +68,7 @@ def test_minilm_is_sentence_transformers(minilm):
 
 @pytest.mark.parametrize("layout", ["bare", "st"])
 def test_gtr_base_gives_the_golden_vectors(layout, tmp_path):
-    folder, texts = GOLDEN/"embedder", json.loads((STORED/"cases.json").read_text())["source_texts"]
+    folder, texts = GOLDEN/"embedder", json.loads((STORED/"cases.json").read_text(encoding="utf-8"))["source_texts"]
     if layout == "st": folder = pipeline(tmp_path/"st", folder, [T, P, N], **{"1_Pooling__config": {"pooling_mode_mean_tokens": True}})
     e = load_embedder("gtr_base", folder=folder, device="cpu")
     golden = torch.from_numpy(np.load(STORED/"embeddings.npz")["embeddings"])
@@ -99,11 +99,11 @@ def test_pipelines(case, tiny, tmp_path, capfd):
     folder = pipeline(tmp_path/"p", tiny, modules, **files, **{"1_Pooling__config": pooling | {"word_embedding_dimension": 12}})
     if D in modules: torch.save({"linear.weight": torch.randn(5, 12), "linear.bias": torch.randn(5)}, folder/"2_Dense/pytorch_model.bin")
     if case == "lower case":                                          # a tokenizer that keeps the case
-        spec = json.loads((folder/"tokenizer.json").read_text())
+        spec = json.loads((folder/"tokenizer.json").read_text(encoding="utf-8"))
         spec["normalizer"] |= {"lowercase": False}
-        (folder/"tokenizer.json").write_text(json.dumps(spec))
-        cased = (folder/"tokenizer_config.json").read_text().replace('"do_lower_case": true', '"do_lower_case": false')
-        (folder/"tokenizer_config.json").write_text(cased)
+        (folder/"tokenizer.json").write_text(json.dumps(spec), encoding="utf-8")
+        cased = (folder/"tokenizer_config.json").read_text(encoding="utf-8").replace('"do_lower_case": true', '"do_lower_case": false')
+        (folder/"tokenizer_config.json").write_text(cased, encoding="utf-8")
     capfd.readouterr()
     e, texts = load_embedder(folder, device="cpu"), varied(40)
     assert capfd.readouterr() == ("", "")
@@ -148,7 +148,7 @@ def test_weights_that_are_missing_or_foreign(tiny, tmp_path):
     assert load(half).model.dtype == torch.float32
     bart = tmp_path/"bart"
     bart.mkdir()
-    (bart/"config.json").write_text(json.dumps({"model_type": "bart", "is_encoder_decoder": True}))
+    (bart/"config.json").write_text(json.dumps({"model_type": "bart", "is_encoder_decoder": True}), encoding="utf-8")
     for f in tiny.glob("tokenizer*"): shutil.copy(f, bart)
     with pytest.raises(ValueError, match="type 'bart'"): load(bart)
 
@@ -191,7 +191,7 @@ def test_search_order(tiny, tmp_path, monkeypatch):
     cache[E.MINILM] = str(tiny)
     assert E.find_model(E.MINILM) == tiny                                                 # and the cache before the package
     (tmp_path/"half").mkdir()
-    (tmp_path/"half/config.json").write_text("{}")
+    (tmp_path/"half/config.json").write_text("{}", encoding="utf-8")
     cache["x/y"] = str(tmp_path/"half")
     calls.clear()
     assert E.find_model("a/b") == tiny and calls == ["cache", "hub"]

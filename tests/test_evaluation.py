@@ -10,6 +10,7 @@ import pytest
 from project import ROOT
 
 from vec2text_nb.cli import eval_main
+from vec2text_nb.commands import only_writer
 from vec2text_nb.evaluation import Setting, draw_texts, evaluate_inversion, results_table, run_evaluation
 from vec2text_nb.metrics import text_metrics
 
@@ -47,6 +48,13 @@ def test_scores_are_those_of_the_metrics(corrector):
         assert (score["mean"], score["sem"]) == pytest.approx((scores[name].mean, scores[name].sem), abs=1e-4)
 
 
+def test_a_second_writer_is_refused(corrector, tmp_path):
+    with only_writer(tmp_path/"r.json"), pytest.raises(BlockingIOError, match="Another process is writing"):
+        evaluate(corrector, tmp_path/"r.json", ["0"])
+    evaluate(corrector, tmp_path/"r.json", ["0"])
+    assert [f.name for f in tmp_path.iterdir()] == ["r.json"]
+
+
 @pytest.mark.parametrize("chunk", [1, 5, 100])
 def test_chunks_change_nothing(corrector, chunk):
     whole = corrector.invert(corrector.embedder.encode(TEXTS), 2, 2).texts
@@ -64,7 +72,8 @@ def test_goes_on_in_the_middle_of_a_setting(corrector, tmp_path, monkeypatch):
         return invert(self, targets, *args, **options)
     monkeypatch.setattr(type(corrector), "invert", breaking)
     with pytest.raises(KeyboardInterrupt): evaluate(corrector, tmp_path/"r.json", settings, chunk=4)
-    assert len(json.loads((tmp_path/"r.json").read_text())["runs"]) == 2 and len(list(tmp_path.glob("r.json.*.partial"))) == 1
+    assert len(json.loads((tmp_path/"r.json").read_text(encoding="utf-8"))["runs"]) == 2
+    assert len(list(tmp_path.glob("r.json.*.partial"))) == 1
     assert lasting(evaluate(corrector, tmp_path/"r.json", settings, chunk=4)) == lasting(whole)
     assert calls == [4]*7 and {f.name for f in tmp_path.iterdir()} == {"whole.json", "r.json"}
     assert (tmp_path/"r.json").read_bytes()[:1] == b"{"
@@ -111,13 +120,13 @@ def test_refuses_other_results(corrector, tmp_path):
     before = path.read_bytes()
     for options in (dict(texts=TEXTS[:5]), dict(texts=TEXTS[::-1]), dict(facts=dict(noise=.1))):
         with pytest.raises(ValueError, match="holds other results"): evaluate(corrector, path, ["0"], **options)
-    path.write_text(path.read_text().replace('"model_digest": "', '"model_digest": "x'))
+    path.write_text(path.read_text(encoding="utf-8").replace('"model_digest": "', '"model_digest": "x'), encoding="utf-8")
     with pytest.raises(ValueError, match="holds other results .model_digest: 'x"): evaluate(corrector, path, ["0"])
     assert lasting(evaluate(corrector, path, ["0"], overwrite=True)) == lasting(json.loads(before))
 
 
 def test_a_file_that_is_no_json(corrector, tmp_path):
-    (tmp_path/"r.json").write_text('{"runs": [')
+    (tmp_path/"r.json").write_text('{"runs": [', encoding="utf-8")
     with pytest.raises(ValueError, match="r.json is not JSON"): evaluate(corrector, tmp_path/"r.json", ["0"], overwrite=True)
 
 
@@ -133,7 +142,7 @@ def test_own_scores_and_options(corrector, tmp_path):
 def test_survives_kill_9(tmp_path):
     "The command, killed when a first chunk is done, goes on from there"
     texts = [f"{text} in room {i}" for i in range(12) for text in TEXTS]
-    (tmp_path/"texts.txt").write_text("\n".join(texts))
+    (tmp_path/"texts.txt").write_text("\n".join(texts), encoding="utf-8")
     argv = ["--dataset", str(tmp_path/"texts.txt"), "--split", "train", "--n", "110", "--settings", "1", "--out", str(tmp_path/"r.json")]
     code = f"import sys; from vec2text_nb.cli import eval_main; sys.exit(eval_main({argv!r}))"
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"})
@@ -143,10 +152,10 @@ def test_survives_kill_9(tmp_path):
     process.send_signal(signal.SIGKILL)
     process.wait()
     [part] = tmp_path.glob("r.json.*.partial")
-    done = json.loads(part.read_text())["texts"][0]
+    done = json.loads(part.read_text(encoding="utf-8"))["texts"][0]
     assert len(done) >= 50 and not (tmp_path/"r.json").exists()
     assert eval_main(argv) == 0
-    run = json.loads((tmp_path/"r.json").read_text())["runs"][0]
+    run = json.loads((tmp_path/"r.json").read_text(encoding="utf-8"))["runs"][0]
     assert run["texts"][:len(done)] == done and run["n"] == len(run["texts"]) == 110 and not part.exists()
 
 
@@ -155,7 +164,7 @@ def test_survives_kill_9(tmp_path):
     (["--n", "-1"], "at least two"), (["--split", "test"], "the test split of"), (["--dataset", "nowhere.txt"], "no source or file"),
     (["--corrector", "nowhere"], "nowhere"), (["--text_column", "text"], "no columns"), (["--out", "{folder}"], "{folder}")])
 def test_bad_input_is_one_line(more, message, tmp_path, capsys):
-    (tmp_path/"texts.txt").write_text("\n".join(TEXTS[:4]))
+    (tmp_path/"texts.txt").write_text("\n".join(TEXTS[:4]), encoding="utf-8")
     argv = ["--dataset", str(tmp_path/"texts.txt"), "--split", "train", "--settings", "0", "--out", str(tmp_path/"r.json")]
     assert eval_main(argv + [m.format(folder=tmp_path) for m in more]) == 2
     out, err = capsys.readouterr()
@@ -164,7 +173,7 @@ def test_bad_input_is_one_line(more, message, tmp_path, capsys):
 
 
 def test_prints_a_table_or_json(tmp_path, capsys):
-    (tmp_path/"texts.txt").write_text("\n".join(["A Large Sheet of PAPER", *TEXTS[1:]]))
+    (tmp_path/"texts.txt").write_text("\n".join(["A Large Sheet of PAPER", *TEXTS[1:]]), encoding="utf-8")
     argv = ["--dataset", str(tmp_path/"texts.txt"), "--split", "train", "--n", "4", "--settings", "0", "1"]
     argv += ["--out", str(tmp_path/"new"/"r.json")]
     assert eval_main(argv) == 0
@@ -172,5 +181,5 @@ def test_prints_a_table_or_json(tmp_path, capsys):
     assert eval_main([*argv, "--json"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(row["num_steps"], row["n"]) for row in rows] == [(0, 4), (1, 4)]
-    found = json.loads((tmp_path/"new"/"r.json").read_text())
+    found = json.loads((tmp_path/"new"/"r.json").read_text(encoding="utf-8"))
     assert found["command"].startswith("v2t-eval --dataset ") and all(t == t.lower() for t in found["references"])

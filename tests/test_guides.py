@@ -20,10 +20,10 @@ COMMAND = re.compile(r"`?\b(v2t-invert|v2t-eval|v2t-train-pair|v2t-train|torchru
 def test_a_newcomer_trains_an_inverter_with_the_commands_of_the_page(tmp_path):
     "As they stand in the page, with other numbers in the first block"
     printed = run(laptop_script(RUN="mine", N=100, STEPS=2), tmp_path)
-    scores = json.loads((tmp_path/"mine"/"scores.json").read_text())
+    scores = json.loads((tmp_path/"mine"/"scores.json").read_text(encoding="utf-8"))
     settings = [r["setting"] for r in scores["runs"]]
     assert settings == ["hypothesizer alone", "5 steps", "5 steps, beam 4"] and all(f"| {s} |" in printed for s in settings)
-    assert json.loads((tmp_path/"mine"/"corrector"/"run.json").read_text())["max_steps"] == 2
+    assert json.loads((tmp_path/"mine"/"corrector"/"run.json").read_text(encoding="utf-8"))["max_steps"] == 2
     assert "(1 inverted)" in printed and [p.name for p in tmp_path.iterdir()] == ["mine"]
 
 

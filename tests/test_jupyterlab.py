@@ -48,7 +48,7 @@ def lab(browser, tmp_path_factory):
     for name, values in SETTINGS.items():
         path = own/"settings"/"@jupyterlab"/f"{name}.jupyterlab-settings"
         path.parent.mkdir(parents=True)
-        path.write_text(json.dumps(values))
+        path.write_text(json.dumps(values), encoding="utf-8")
     folders = {"JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "data", "JUPYTER_RUNTIME_DIR": "runtime",
                "JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces", "IPYTHONDIR": "ipython"}
     env = {k: v for k, v in os.environ.items() if k not in ("MPLBACKEND", "IN_TEST")} | {k: str(own/v) for k, v in folders.items()}
@@ -57,7 +57,7 @@ def lab(browser, tmp_path_factory):
     env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     options = ["--no-browser", "--allow-root", "--ServerApp.port=0", "--ServerApp.ip=127.0.0.1", "--IdentityProvider.token=",
                "--ServerApp.open_browser=False", f"--ServerApp.root_dir={root/'nbs'}"]
-    with (own/"log").open("w") as log:
+    with (own/"log").open("w", encoding="utf-8") as log:
         server = subprocess.Popen([sys.executable, "-m", "jupyterlab", *options], env=env, cwd=root, stdout=log, stderr=log)
         try:
             yield address(server, own), root/"nbs"
@@ -69,9 +69,9 @@ def lab(browser, tmp_path_factory):
 def address(server: subprocess.Popen, own) -> str:
     deadline = time.monotonic() + PATIENCE/1000
     while not (found := list((own/"runtime").glob("jpserver-*.json"))):
-        if server.poll() is not None or time.monotonic() > deadline: pytest.fail((own/"log").read_text())
+        if server.poll() is not None or time.monotonic() > deadline: pytest.fail((own/"log").read_text(encoding="utf-8"))
         time.sleep(.1)
-    return json.loads(found[0].read_text())["url"]
+    return json.loads(found[0].read_text(encoding="utf-8"))["url"]
 
 
 def run_all(page) -> list[dict]:

@@ -26,7 +26,8 @@ def test_a_function_or_class_has_a_name_of_its_own():
     homes = {}
     for path in PACKAGE.glob("*.py"):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"): homes.setdefault(node.name, []).append(path.stem)
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(path.stem)
     assert {name: where for name, where in homes.items() if len(where) > 1 and name != "main"} == {}
 
 

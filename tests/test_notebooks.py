@@ -43,9 +43,9 @@ def test_a_failing_cell_fails_its_notebook_only(tmp_path):
                  for i, s in enumerate(sources)]
         return json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
     (tmp_path/"nbs"/"paper").mkdir(parents=True)
-    (tmp_path/"settings.ini").write_text((ROOT/"settings.ini").read_text())
-    (tmp_path/"nbs"/"00_bad.ipynb").write_text(notebook("x = 1", "assert x == 2, 'it is one'"))
-    (tmp_path/"nbs"/"paper"/"10_good.ipynb").write_text(notebook("#| slow\n1/0", "#| eval: false\n1/0", "print('Error')"))
+    (tmp_path/"settings.ini").write_text((ROOT/"settings.ini").read_text(encoding="utf-8"), encoding="utf-8")
+    (tmp_path/"nbs"/"00_bad.ipynb").write_text(notebook("x = 1", "assert x == 2, 'it is one'"), encoding="utf-8")
+    (tmp_path/"nbs"/"paper"/"10_good.ipynb").write_text(notebook("#| slow\n1/0", "#| eval: false\n1/0", "print('Error')"), encoding="utf-8")
     errors = nbdev_test(tmp_path)
     assert "AssertionError: it is one" in errors.pop("00_bad.ipynb")
     assert errors == {"paper/10_good.ipynb": ""}

@@ -149,7 +149,7 @@ def test_empty_text(make):
 
 def test_a_broken_store_is_named(make, tmp_path):
     (tmp_path/"c").mkdir()
-    (tmp_path/"c/openai.sqlite").write_text("not a database at all, " * 99)
+    (tmp_path/"c/openai.sqlite").write_text("not a database at all, " * 99, encoding="utf-8")
     with Server() as s, pytest.raises(Exception, match="not a database") as info: make(s).encode(["a"])
     assert "openai.sqlite" in info.value.__notes__[0] and s.asked == []
 

@@ -90,7 +90,7 @@ def test_its_metadata_is_that_of_the_settings(wheel):
     wanted |= {requirement(r)[:2] + (extra,) for e in extras for extra in (e, "dev") for r in setting(f"{e}_requirements").split()}
     wanted |= {requirement(r)[:2] + ("dev",) for r in setting("dev_requirements").split()}
     assert {requirement(r) for r in data.get_all("Requires-Dist")} == wanted
-    assert (ROOT/"LICENSE").read_text() == information(wheel, "licenses/LICENSE")
+    assert (ROOT/"LICENSE").read_text(encoding="utf-8") == information(wheel, "licenses/LICENSE")
 
 
 def test_its_description_is_the_readme_with_links_that_work_away_from_the_repository(wheel):

@@ -30,7 +30,7 @@ def whole(tmp_path_factory, cache):
 
 def losses(out):
     "What does not depend on the clock"
-    record = json.loads((out/"curve.json").read_text())
+    record = json.loads((out/"curve.json").read_text(encoding="utf-8"))
     return [(p["stage"], p["step"], p["samples"], p["loss"], p["held_out"]) for p in record["curve"]], record["chains"]
 
 
@@ -44,7 +44,7 @@ def test_interrupted_and_gone_on_with(reports, whole, cache, tmp_path, monkeypat
         seen.append(point)
         if len(seen) == reports: raise KeyboardInterrupt
     monkeypatch.setattr(pair, "report_point", stopping)
-    assert pair.main(argv) == 130 and "resumes from the last checkpoint" in capsys.readouterr().err
+    assert pair.main(argv) == 130 and "to resume from the last checkpoint" in capsys.readouterr().err
     assert pair.main(argv) == 0
     assert losses(tmp_path/"run") == losses(whole)
     assert sorted(p.name for p in (tmp_path/"run").iterdir()) == ["backbone", "curve.json", "pair", "run.json"]
@@ -80,7 +80,7 @@ def test_the_pair_is_like_any_other(whole):
     corrector = load_corrector(whole/"pair", device="cpu")
     assert corrector.corrector_model.config.backbone["num_layers"] == 2 and corrector.max_length == 16
     assert len(corrector.invert(corrector.embedder.encode(["mary has asthma"]), 2, 2).texts) == 1
-    facts = json.loads((whole/"pair"/"training.json").read_text())
+    facts = json.loads((whole/"pair"/"training.json").read_text(encoding="utf-8"))
     assert {"command", "date", "machine", "seed", "n", "texts", "settings", "curve", "chains"} <= facts.keys()
 
 
@@ -97,7 +97,7 @@ def test_from_a_pair_with_other_texts(whole, cache, tmp_path):
 def test_by_the_clock(cache, tmp_path):
     argv = [*TINY, "--hypothesizer", "1s", "--corrector", "0", "--own_outputs", "0", *cache, "--out", str(tmp_path/"run")]
     assert pair.main(argv) == 0
-    curve = json.loads((tmp_path/"run"/"curve.json").read_text())["curve"]
+    curve = json.loads((tmp_path/"run"/"curve.json").read_text(encoding="utf-8"))["curve"]
     assert curve[-1]["seconds"] >= 1 and load_corrector(tmp_path/"run"/"pair", device="cpu").corrector_model is None
 
 

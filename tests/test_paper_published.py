@@ -25,7 +25,7 @@ from vec2text_nb.paper.reproduce_published import PAPER
 from vec2text_nb.sources import function_splits
 
 pytestmark = pytest.mark.usefixtures("golden_checkpoints")
-CASES = json.loads((STORED/"cases.json").read_text())
+CASES = json.loads((STORED/"cases.json").read_text(encoding="utf-8"))
 HUB = {"jxm/gtr__nq__32": "inverter", "jxm/gtr__nq__32__correct": "corrector", "t5-base": "backbone",
        "sentence-transformers/gtr-t5-base": "embedder"}
 ADA = "jxm/vec2text__openai_ada002__msmarco__msl128__"
@@ -70,9 +70,9 @@ def hub(monkeypatch, tmp_path):
     pipeline(tmp_path/"hub"/"embedder", GOLDEN/"embedder", [T, P, N], **{"1_Pooling__config": {"pooling_mode_mean_tokens": True}})
     for name in {*HUB.values()} - {"embedder"}:
         shutil.copytree(GOLDEN/name, tmp_path/"hub"/name)
-        config = json.loads((GOLDEN/name/"config.json").read_text())
+        config = json.loads((GOLDEN/name/"config.json").read_text(encoding="utf-8"))
         if name in ("inverter", "corrector"): config["model_name_or_path"] = "t5-base"
-        (tmp_path/"hub"/name/"config.json").write_text(json.dumps(config))
+        (tmp_path/"hub"/name/"config.json").write_text(json.dumps(config), encoding="utf-8")
 
     def snapshot_download(repo_id, **kwargs):
         asked.append(repo_id)
@@ -101,7 +101,7 @@ def cosine_of_reference(steps, width):
 def test_the_published_names_give_the_references_scores(hub, tmp_path):
     path = run_job(JOB, tmp_path/"results", "v2t-reproduce --scale paper --only published")
     assert {*HUB, "jxm/nq_corpus_dpr"} == set(hub)
-    found = json.loads(path.read_text())
+    found = json.loads(path.read_text(encoding="utf-8"))
     assert found["data"] == "nq, validation split, cut to 24 tokens" and len(found["runs"]) == len(SETTINGS)
     for run, (steps, width) in zip(found["runs"], SETTINGS.values()):
         want, got = cosine_of_reference(steps, width), run["scores"]["cos_sim"]
@@ -113,16 +113,16 @@ def test_the_published_names_give_the_references_scores(hub, tmp_path):
 def test_a_stopped_run_goes_on(hub, tmp_path):
     "A setting that is there is not run again; the others are added"
     path = run_job(replace(JOB, settings=("1",)), tmp_path/"results", "first")
-    results = json.loads(path.read_text())
+    results = json.loads(path.read_text(encoding="utf-8"))
     results["runs"][0]["loss"] = 42.
-    path.write_text(json.dumps(results))
+    path.write_text(json.dumps(results), encoding="utf-8")
     run_job(replace(JOB, settings=("1", "3")), tmp_path/"results", "second")
-    runs = json.loads(path.read_text())["runs"]
+    runs = json.loads(path.read_text(encoding="utf-8"))["runs"]
     assert [run["setting"] for run in runs] == ["1 step", "3 steps"] and runs[0]["loss"] == 42.
 
 
 def test_the_smoke_size(hub, tmp_path):
-    found = json.loads(run_job(shrink_job(PAPER[0]), tmp_path, "smoke").read_text())
+    found = json.loads(run_job(shrink_job(PAPER[0]), tmp_path, "smoke").read_text(encoding="utf-8"))
     assert [run["setting"] for run in found["runs"]] == ["1 step", "2 steps", "2 steps, beam 2"]
     assert {run["n"] for run in found["runs"]} == {4}
 
@@ -132,7 +132,7 @@ def test_every_job_of_scale_paper_runs(notebook, hub, tmp_path):
     "With four texts, fewer steps, and a few updates where something is trained"
     for _, job in pick_jobs("paper", [notebook]):
         path = run_job(shrink_job(job), tmp_path/"results", "a command", tmp_path/"work", [*SMOKE_FLAGS, *STAND_IN])
-        assert json.loads(path.read_text())["command"] == "a command", job.name
+        assert json.loads(path.read_text(encoding="utf-8"))["command"] == "a command", job.name
 
 
 def test_without_the_hub_the_job_says_what_is_missing(monkeypatch, tmp_path):

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 from vec2text_nb import invert_embeddings, invert_embeddings_and_return_hypotheses, load_corrector
 
 pytestmark = pytest.mark.usefixtures("golden_checkpoints")
-CASES = json.loads((STORED/"cases.json").read_text())
+CASES = json.loads((STORED/"cases.json").read_text(encoding="utf-8"))
 TARGETS = np.load(STORED/"embeddings.npz")
 
 
@@ -96,7 +96,7 @@ def test_saved_and_loaded_again(corrector, tmp_path):
     again = load_corrector(str(tmp_path/"pair"/"hypothesizer"), str(tmp_path/"pair"/"corrector"), embedder=GOLDEN/"embedder", device="cpu")
     case = CASES["cases"][4]
     assert invert(again, case).texts == case["texts"]
-    config = json.loads((tmp_path/"pair"/"corrector"/"config.json").read_text())
+    config = json.loads((tmp_path/"pair"/"corrector"/"config.json").read_text(encoding="utf-8"))
     assert not {"hub_token", "learning_rate", "output_dir"} & config.keys() and len(config) < 20
 
 

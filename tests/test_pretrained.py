@@ -17,7 +17,7 @@ from vec2text_nb.inversion import Corrector
 from vec2text_nb.pretrained import PRETRAINED, save_corrector
 
 pytestmark = pytest.mark.usefixtures("golden_checkpoints")
-CASE = json.loads((STORED/"cases.json").read_text())["cases"][1]
+CASE = json.loads((STORED/"cases.json").read_text(encoding="utf-8"))["cases"][1]
 TARGETS = np.load(STORED/"embeddings.npz")["embeddings"]
 HUB = {"jxm/gtr__nq__32": "inverter", "jxm/gtr__nq__32__correct": "corrector_bin_sharded", "backbone": "backbone",
        "sentence-transformers/gtr-t5-base": "embedder"}
@@ -60,7 +60,7 @@ def tiny(cls, dim, backbone, **config):
 
 @pytest.fixture
 def backbone():
-    return t5_architecture(json.loads((GOLDEN/"backbone"/"config.json").read_text()))
+    return t5_architecture(json.loads((GOLDEN/"backbone"/"config.json").read_text(encoding="utf-8")))
 
 
 def test_an_openai_pair_needs_no_key_without_steps(tmp_path, monkeypatch, backbone):
@@ -81,15 +81,15 @@ def test_t5_v11_with_a_head_of_its_own(tmp_path):
     t5 = T5ForConditionalGeneration(T5Config(vocab_size=64, d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2,
                                              feed_forward_proj="gated-gelu"))
     t5.save_pretrained(tmp_path/"v11")
-    config = json.loads((tmp_path/"v11"/"config.json").read_text()) | {"tie_word_embeddings": False}
-    (tmp_path/"v11"/"config.json").write_text(json.dumps(config))
+    config = json.loads((tmp_path/"v11"/"config.json").read_text(encoding="utf-8")) | {"tie_word_embeddings": False}
+    (tmp_path/"v11"/"config.json").write_text(json.dumps(config), encoding="utf-8")
     model = tiny(InversionModel, 6, t5_architecture(config))
     with torch.no_grad(): model.encoder_decoder.lm_head.weight.add_(1)
     (tmp_path/"inverter").mkdir()
     torch.save(model.state_dict(), tmp_path/"inverter"/"pytorch_model.bin")
     published = dict(model_name_or_path=str(tmp_path/"v11"), embedder_model_name="gtr_base", num_repeat_tokens=2, max_seq_length=8,
                      learning_rate=1.)
-    (tmp_path/"inverter"/"config.json").write_text(json.dumps(published))
+    (tmp_path/"inverter"/"config.json").write_text(json.dumps(published), encoding="utf-8")
     again = InversionModel.from_pretrained(tmp_path/"inverter")
     assert again.config.embedder_dim == 6 and not again.encoder_decoder.config.scale_decoder_outputs
     for name, tensor in model.state_dict().items(): assert torch.equal(tensor, again.state_dict()[name]), name

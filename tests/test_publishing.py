@@ -31,7 +31,7 @@ PAIR_FILES = {"README.md", *(f"{part}/{name}" for part in ("hypothesizer", "corr
 
 def tiny(cls, **config):
     torch.manual_seed(1)
-    backbone = t5_architecture(json.loads((GOLDEN/"backbone"/"config.json").read_text()))
+    backbone = t5_architecture(json.loads((GOLDEN/"backbone"/"config.json").read_text(encoding="utf-8")))
     return cls(InversionConfig(**dict(backbone=backbone, embedder_dim=384, embedder_model_name="all-MiniLM-L6-v2", num_repeat_tokens=2,
                                       max_seq_length=8) | config)).eval()
 
@@ -53,11 +53,11 @@ def saved(tmp_path, pair):
             output_dir=str(tmp_path/"out"), model_name_or_path=str(tmp_path/"t5-tiny"))
         add(tmp_path/"saved"/part/"tokenizer_config.json", name_or_path=str(tmp_path/"t5-tiny"), token=TOKEN)
         (tmp_path/"saved"/part/"optimizer.pt").write_bytes(b"state")
-    (tmp_path/"saved"/"train.log").write_text("epoch 1")
+    (tmp_path/"saved"/"train.log").write_text("epoch 1", encoding="utf-8")
     return tmp_path/"saved"
 
 
-def add(file: Path, **values): file.write_text(json.dumps(json.loads(file.read_text()) | values))
+def add(file: Path, **values): file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | values), encoding="utf-8")
 
 
 def texts_of(corrector) -> list[str]:
@@ -86,7 +86,7 @@ def check_tree(files: dict[str, bytes], folder: Path):
 
 def test_a_pair_round_trips(saved, pair, tmp_path):
     record = tmp_path/"results.json"
-    record.write_text(json.dumps(results_for(pair)))
+    record.write_text(json.dumps(results_for(pair)), encoding="utf-8")
     done = publish(saved, tmp_path/"new"/"out", results=record, license="mit", datasets=["ms_marco"], description="Trained on bread.")
     out = tmp_path/"new"/"out"
     files = files_of(out)
@@ -106,7 +106,7 @@ def test_a_pair_round_trips(saved, pair, tmp_path):
 
 def test_the_card(saved, pair, tmp_path):
     publish(saved, tmp_path/"out", results=results_for(pair), license="mit", datasets=["ms_marco"], description="Trained on bread.")
-    _, head, text = (tmp_path/"out"/"README.md").read_text().split("---\n", 2)
+    _, head, text = (tmp_path/"out"/"README.md").read_text(encoding="utf-8").split("---\n", 2)
     meta = yaml.safe_load(head)
     assert (meta["license"], meta["library_name"], meta["datasets"]) == ("mit", "vec2text_nb", ["ms_marco"])
     assert meta["embedder"] == "sentence-transformers/all-MiniLM-L6-v2" and "embedding-inversion" in meta["tags"]
@@ -114,7 +114,7 @@ def test_the_card(saved, pair, tmp_path):
                  "measured on 2026-11-20", "python evaluate.py --n 1000"]: assert part in text
     assert "not run" not in text
     publish(saved, tmp_path/"bare")
-    bare = (tmp_path/"bare"/"README.md").read_text()
+    bare = (tmp_path/"bare"/"README.md").read_text(encoding="utf-8")
     assert "| held-out texts | not run | not run | not run | not run | not run |" in bare and "license: unknown" in bare and "±" not in bare
 
 
@@ -124,7 +124,7 @@ def test_one_checkpoint_lies_at_the_top(saved, pair, tmp_path):
     assert files_of(tmp_path/"h").keys() == {"README.md", "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
     assert load_corrector(tmp_path/"h", device="cpu").corrector_model is None
     assert model_digest(load_corrector(tmp_path/"h", tmp_path/"c", device="cpu")) == model_digest(pair)
-    assert "load_corrector('THE/HYPOTHESIZER', 'c')" in (tmp_path/"c"/"README.md").read_text()
+    assert "load_corrector('THE/HYPOTHESIZER', 'c')" in (tmp_path/"c"/"README.md").read_text(encoding="utf-8")
 
 
 def test_half_precision_stays(pair, tmp_path):
@@ -154,7 +154,7 @@ def test_an_embedder_that_is_a_folder_needs_a_name(pair, tmp_path):
     with pytest.raises(ValueError, match="give its public name with embedder="): push_to_hub(pair, tmp_path/"out")
     assert not (tmp_path/"out").exists()
     push_to_hub(pair, tmp_path/"out", embedder="all-MiniLM-L6-v2")
-    assert json.loads((tmp_path/"out"/"corrector"/"config.json").read_text())["embedder_model_name"] == "all-MiniLM-L6-v2"
+    assert json.loads((tmp_path/"out"/"corrector"/"config.json").read_text(encoding="utf-8"))["embedder_model_name"] == "all-MiniLM-L6-v2"
 
 
 def test_a_published_layout_needs_its_backbone(tmp_path):
@@ -176,7 +176,7 @@ def damage(folder: Path, how: str):
     if how == "pickled arguments": (folder/"training_args.bin").write_bytes(b"pickle")
     if how == "cut": weights.write_bytes(weights.read_bytes()[:-1000])
     if how == "no config": (folder/"corrector"/"config.json").unlink()
-    if how == "broken config": (folder/"corrector"/"config.json").write_text("{")
+    if how == "broken config": (folder/"corrector"/"config.json").write_text("{", encoding="utf-8")
     if how == "two of a kind": shutil.rmtree(folder/"corrector"), shutil.copytree(folder/"hypothesizer", folder/"corrector")
     if how == "foreign": add(folder/"corrector"/"config.json", architectures=["BertModel"])
 
@@ -253,7 +253,8 @@ def test_command(saved, tmp_path, capsys):
     assert "would be published to" in capsys.readouterr().out and not (tmp_path/"out").exists()
     assert cli.publish_main([*argv, "--json"]) == 0
     done = json.loads(capsys.readouterr().out)
-    assert done["files"].keys() == PAIR_FILES and not done["dry_run"] and "- a\n- b" in (tmp_path/"out"/"README.md").read_text()
+    assert done["files"].keys() == PAIR_FILES and not done["dry_run"]
+    assert "- a\n- b" in (tmp_path/"out"/"README.md").read_text(encoding="utf-8")
     assert cli.publish_main(argv) == 2
     out, err = capsys.readouterr()
     assert out == "" and err.count("\n") == 1 and "exists: choose another folder" in err
@@ -423,8 +424,8 @@ def test_an_alias_is_written_whole_or_not_at_all(aliases, monkeypatch):
 
 def test_a_linked_file_stays_a_link(aliases, tmp_path):
     (tmp_path/"dotfiles").mkdir()
-    (tmp_path/"dotfiles"/"aliases.json").write_text("{}")
+    (tmp_path/"dotfiles"/"aliases.json").write_text("{}", encoding="utf-8")
     aliases.parent.mkdir()
     aliases.symlink_to(tmp_path/"dotfiles"/"aliases.json")
     register_alias("a", "me/a")
-    assert aliases.is_symlink() and "me/a" in (tmp_path/"dotfiles"/"aliases.json").read_text()
+    assert aliases.is_symlink() and "me/a" in (tmp_path/"dotfiles"/"aliases.json").read_text(encoding="utf-8")

@@ -1,4 +1,5 @@
 "The repository is in order: notebooks, modules and README say the same, and the notebooks keep the house style."
+import ast
 import os
 import subprocess
 import sys
@@ -88,10 +89,23 @@ def test_no_file_names_a_machine():
     none(found)
 
 
+def test_texts_are_utf8_on_every_system():
+    found = []
+    for path in files():
+        if path.suffix == ".py":
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            found += [f"{path.relative_to(ROOT)}: {complaint}" for complaint in nbstyle.without_encoding(tree)]
+    for name, path in NOTEBOOKS.items():
+        code = [cell for cell in nbstyle.cells(parsed(path)) if cell.is_code]
+        found += [f"{name}, cell {cell.index}: {complaint}" for cell in code for complaint in nbstyle.without_encoding(cell.tree())]
+    none(found)
+
+
 def test_versions_and_pins_agree():
     "Every requirement of settings.ini is pinned in constraints.txt"
-    pinned = {line.split("==")[0].replace("_", "-").lower() for line in (ROOT/"constraints.txt").read_text().splitlines() if "==" in line}
+    pins = (ROOT/"constraints.txt").read_text(encoding="utf-8").splitlines()
+    pinned = {line.split("==")[0].replace("_", "-").lower() for line in pins if "==" in line}
     keys = ["requirements", "dev_requirements", *(f"{extra}_requirements" for extra in setting("extras").split())]
     wanted = {r.split("=")[0].rstrip("<>~!").split("<")[0].lower() for key in keys for r in setting(key).split()}
     assert wanted <= pinned
-    assert f'__version__ = "{setting("version")}"' in (PACKAGE/"__init__.py").read_text()
+    assert f'__version__ = "{setting("version")}"' in (PACKAGE/"__init__.py").read_text(encoding="utf-8")

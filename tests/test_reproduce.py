@@ -16,7 +16,8 @@ def test_the_smoke_size_is_run_once(tmp_path, monkeypatch, capsys):
     kinds = "dog", "bird", "tower", "song", "river", "garden", "letter", "ship"
     things = [f"the {name} number {n}" for name in kinds for n in range(50)]
     for kind in ("noun", "verb", "adj", "adv"):
-        (tmp_path/f"data.{kind}").write_text("\n".join(f'1 {kind} | {thing}; "they saw {thing} of a {kind}"' for thing in things))
+        lines = [f'1 {kind} | {thing}; "they saw {thing} of a {kind}"' for thing in things]
+        (tmp_path/f"data.{kind}").write_text("\n".join(lines), encoding="utf-8")
     monkeypatch.setenv("WORDNET", str(tmp_path))
     function_splits.cache_clear()
     assert {*JOBS} < {job.name for _, job in all_jobs("smoke")}
@@ -25,7 +26,7 @@ def test_the_smoke_size_is_run_once(tmp_path, monkeypatch, capsys):
     files = {path.stem: path for path in (tmp_path/"results"/"smoke").iterdir()}
     assert files.keys() == {*JOBS}
     for name, path in files.items():
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8"))
         assert found["command"] == f"v2t-reproduce --scale smoke --only {name}" and found["model_digest"] and found["date"]
     before = {name: path.read_bytes() for name, path in files.items()}
     assert main(args) == 0

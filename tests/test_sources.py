@@ -283,7 +283,7 @@ def test_damaged_pages_of_parquet(tmp_path):
 
 
 def test_empty_texts_are_counted(tmp_path, caplog):
-    (tmp_path/'a.txt').write_text('one\n\n \ntwo\n')
+    (tmp_path/'a.txt').write_text('one\n\n \ntwo\n', encoding='utf-8')
     assert load_texts(tmp_path/'a.txt') == ['one', 'two']
     assert caplog.messages == [f'{tmp_path}/a.txt: 2 of 4 texts are empty or only spaces and are left out.']
     caplog.clear()
@@ -319,7 +319,7 @@ def test_unknown_names(name, says):
 def test_a_file_with_the_name_of_a_source(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     register_source('words.txt', lambda: ['of the source'])
-    for name in ('words.txt', 'a+b.txt', 'c:1.txt'): (tmp_path/name).write_text('of the file\n')
+    for name in ('words.txt', 'a+b.txt', 'c:1.txt'): (tmp_path/name).write_text('of the file\n', encoding='utf-8')
     assert load_texts('words.txt') == ['of the source']
     assert load_texts('./words.txt') == load_texts('a+b.txt') == load_texts('c:1.txt') == ['of the file']
     assert load_texts('words.txt + c:1.txt') == ['of the source', 'of the file']
@@ -384,11 +384,13 @@ def nltk_data(tmp_path, monkeypatch):
 
 def test_nltk_corpora(nltk_data):
     for name in ('brown', 'reuters/training', 'gutenberg'): (nltk_data/name).mkdir(parents=True)
-    (nltk_data/'brown'/'ca01').write_text("The/at jury/nn said/vbd ``/`` no/rb ''/'' ./.\n\nWho/wps is/bez it/ppo ?/. ?/.\n")
-    (nltk_data/'brown'/'cats.txt').write_text('ca01 news\n')
-    (nltk_data/'reuters'/'cats.txt').write_text('training/1 tin\n')
-    (nltk_data/'reuters'/'training'/'1').write_text('TIN RISES &lt;TIN>\n  The price\n  of tin rose.\n      It may fall.\n')
-    (nltk_data/'gutenberg'/'a.txt').write_text('[A Book]\n\nIt was a dark\nnight.\n\n\nThe end.\n')
+    (nltk_data/'brown'/'ca01').write_text("The/at jury/nn said/vbd ``/`` no/rb ''/'' ./.\n\nWho/wps is/bez it/ppo ?/. ?/.\n",
+                                          encoding='utf-8')
+    (nltk_data/'brown'/'cats.txt').write_text('ca01 news\n', encoding='utf-8')
+    (nltk_data/'reuters'/'cats.txt').write_text('training/1 tin\n', encoding='utf-8')
+    (nltk_data/'reuters'/'training'/'1').write_text('TIN RISES &lt;TIN>\n  The price\n  of tin rose.\n      It may fall.\n',
+                                                      encoding='utf-8')
+    (nltk_data/'gutenberg'/'a.txt').write_text('[A Book]\n\nIt was a dark\nnight.\n\n\nThe end.\n', encoding='utf-8')
     assert load_texts('brown') == ['The jury said "no".', 'Who is it?']
     assert load_texts('reuters') == ['TIN RISES <TIN>', 'The price of tin rose.', 'It may fall.']
     assert load_texts('gutenberg') == ['[A Book]', 'It was a dark night.', 'The end.']
@@ -402,13 +404,15 @@ def test_absent_nltk_corpora(nltk_data, name):
 def test_bible(tmp_path, monkeypatch):
     monkeypatch.setenv('PATH', str(tmp_path))
     with pytest.raises(FileNotFoundError, match="Install Debian's bible-kjv"): load_texts('kjv')
-    (command := tmp_path/'bible').write_text('#!/bin/sh\nprintf "Ge1:1 In the beginning.\\nGe1:2 And the earth: 1 2 3.\\n"\n')
+    (command := tmp_path/'bible').write_text('#!/bin/sh\nprintf "Ge1:1 In the beginning.\\nGe1:2 And the earth: 1 2 3.\\n"\n',
+                                              encoding='utf-8')
     command.chmod(command.stat().st_mode | stat.S_IEXEC)
     assert load_texts('kjv') == ['In the beginning.', 'And the earth: 1 2 3.']
 
 
 def test_wordnet_and_records(tmp_path, monkeypatch):
-    for kind in ('noun', 'verb', 'adj', 'adv'): (tmp_path/f'data.{kind}').write_text(f'1 n | a gloss of one {kind}; "an example of it"  \n')
+    for kind in ('noun', 'verb', 'adj', 'adv'):
+        (tmp_path/f'data.{kind}').write_text(f'1 n | a gloss of one {kind}; "an example of it"  \n', encoding='utf-8')
     monkeypatch.setenv('WORDNET', str(tmp_path))
     assert len(load_texts('wordnet')) == 5
     splits = load_splits('wordnet+records:50', held_out=.1)

@@ -81,7 +81,7 @@ def test_little_memory_changes_no_answer(problem, monkeypatch):
     assert corrector.invert(targets, 2, 2, batch_size=64).texts == given
 
 
-def test_there_are_measurements(): assert {json.loads(f.read_text())["model"] for f in FILES} >= {"bundled", "t5-small"}
+def test_there_are_measurements(): assert {json.loads(f.read_text(encoding="utf-8"))["model"] for f in FILES} >= {"bundled", "t5-small"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)

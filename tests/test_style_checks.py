@@ -1,4 +1,6 @@
 "Each check of the notebooks' style passes a good notebook and fails the fault it is there for."
+import ast
+
 import nbstyle
 import pytest
 from nbstyle import LONGEST_CELL, MEDIAN_CELL
@@ -62,6 +64,13 @@ def test_misspelt_flags_are_found(source): assert len(nbstyle.flag_spelling(nb(c
     "#| slow\n1", "#| eval: false\n#| export\n1", "#| default_exp words", "# slow on a CPU\n1", "x = 1  # slow", "#| code-fold: true\n1",
 ])
 def test_well_spelt_flags_pass(source): assert nbstyle.flag_spelling(nb(code(source)), FLAGS) == []
+
+
+@pytest.mark.parametrize("source, wrong", [
+    ("p.read_text()", 1), ("p.read_text(encoding='utf-8')", 0), ("p.write_text('a')", 1), ("open('a')", 1),
+    ("open('a', 'w')", 1), ("p.open('w')", 1), ("open('a', 'rb')", 0), ("open('a', mode='wb')", 0), ("open('a', mode='w')", 1),
+    ("p.open('rb')", 0), ("self.open()", 0), ("open('a', mode)", 0)])
+def test_texts_without_an_encoding_are_found(source, wrong): assert len(nbstyle.without_encoding(ast.parse(source))) == wrong
 
 
 def test_hidden_cells_and_pictures_are_not_read_as_prose_or_paths():

@@ -25,6 +25,7 @@ from safetensors.torch import load_file
 from vec2text_nb import run as R
 from vec2text_nb import stores, training, utilities
 from vec2text_nb.baselines import BagOfWordsInverter, DecoderOnlyInverter
+from vec2text_nb.commands import only_writer
 from vec2text_nb.corrector import CorrectorEncoderModel
 from vec2text_nb.embedders import load_embedder, packaged_minilm
 from vec2text_nb.hypothesizer import InversionModel
@@ -52,11 +53,11 @@ def place(tmp_path_factory):
     "A folder with texts, a tiny T5, a tiny GPT-2 and a tiny untrained embedder"
     from transformers import AutoTokenizer, BertConfig
     folder = tmp_path_factory.mktemp("training")
-    (folder/"texts.txt").write_text("\n".join(SENTENCES))
+    (folder/"texts.txt").write_text("\n".join(SENTENCES), encoding="utf-8")
     make_backbone(folder/"t5", SENTENCES, vocab_size=90, d_model=32, d_ff=64, num_heads=2)
     shutil.copytree(folder/"t5", folder/"gpt2")
     sizes = dict(model_type="gpt2", vocab_size=90, n_embd=32, n_layer=1, n_head=2, n_positions=64, bos_token_id=0, eos_token_id=1)
-    (folder/"gpt2"/"config.json").write_text(json.dumps(sizes))
+    (folder/"gpt2"/"config.json").write_text(json.dumps(sizes), encoding="utf-8")
     with quiet(): tokenizer = AutoTokenizer.from_pretrained(packaged_minilm())
     tokenizer.save_pretrained(folder/"bert")
     sizes = dict(hidden_size=16, num_attention_heads=2, num_hidden_layers=1, intermediate_size=16)
@@ -117,7 +118,7 @@ def corrector(place, hypothesizer):
     return place/"corrector"
 
 
-def record(out: Path) -> dict: return json.loads((out/"training.json").read_text())
+def record(out: Path) -> dict: return json.loads((out/"training.json").read_text(encoding="utf-8"))
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -172,7 +173,7 @@ def wait_for(file: Path, running, seconds: float = 200):
         time.sleep(.002)
 
 
-def losses_printed(log: Path) -> int: return log.read_text().count("'loss': ")
+def losses_printed(log: Path) -> int: return log.read_text(encoding="utf-8").count("'loss': ")
 
 
 def test_a_killed_hypothesizer_goes_on_to_the_same_end(place, hypothesizer, tmp_path, fork):
@@ -180,9 +181,10 @@ def test_a_killed_hypothesizer_goes_on_to_the_same_end(place, hypothesizer, tmp_
     with open(tmp_path/"killed.log", "wb") as log, subprocess.Popen(argv, cwd=ROOT, env=ENV, stdout=log, stderr=log) as process:
         try: wait_for(tmp_path/"out"/"checkpoint-10"/"trainer_state.json", lambda: process.poll() is None)
         finally: process.kill()
-    assert process.returncode == -signal.SIGKILL and not (tmp_path/"out"/"training.json").exists(), (tmp_path/"killed.log").read_text()
+    assert process.returncode == -signal.SIGKILL, (tmp_path/"killed.log").read_text(encoding="utf-8")
+    assert not (tmp_path/"out"/"training.json").exists()
     again = fork(run_command, argv[3:], tmp_path/"again.log", {}); again.join()
-    assert again.exitcode == 0, (tmp_path/"again.log").read_text()
+    assert again.exitcode == 0, (tmp_path/"again.log").read_text(encoding="utf-8")
     assert 0 < losses_printed(tmp_path/"again.log") <= record(hypothesizer)["steps"] - 10
     check_same_end(tmp_path/"out", hypothesizer)
 
@@ -194,7 +196,7 @@ def test_a_killed_corrector_goes_on_to_the_same_end(place, corrector, tmp_path, 
     process.kill(); process.join()
     assert process.exitcode == -signal.SIGKILL and not (out/"training.json").exists()
     process = fork(run_command, argv, tmp_path/"again.log", {}); process.join()
-    assert process.exitcode == 0, (tmp_path/"again.log").read_text()
+    assert process.exitcode == 0, (tmp_path/"again.log").read_text(encoding="utf-8")
     assert 0 < losses_printed(tmp_path/"again.log") <= record(corrector)["steps"] - 30
     check_same_end(out, corrector)
 
@@ -236,7 +238,7 @@ def test_two_processes_precompute_and_accumulate_as_one_does(place, hypothesizer
     world = dict(WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
     ranks = [fork(run_command, argv("two", 8), tmp_path/f"{r}.log", world | dict(RANK=r, LOCAL_RANK=r)) for r in "01"]
     for rank in ranks: rank.join()
-    assert [rank.exitcode for rank in ranks] == [0, 0], "".join((tmp_path/f"{r}.log").read_text() for r in "01")
+    assert [rank.exitcode for rank in ranks] == [0, 0], "".join((tmp_path/f"{r}.log").read_text(encoding="utf-8") for r in "01")
     one, two = record(tmp_path/"one"), record(tmp_path/"two")
     assert [step for step, _ in two["losses"]] == [step for step, _ in one["losses"]] == [*range(1, 10)]
     assert max(abs(a - b) for (_, a), (_, b) in zip(two["losses"], one["losses"])) < 1e-3
@@ -254,7 +256,8 @@ def on_lines(act):
     def local(frame, event, arg):
         if event == "line": act()
         return local
-    sys.settrace(lambda frame, event, arg: local if frame.f_code.co_filename in (stores.__file__, utilities.__file__, training.__file__) else None)
+    traced = (stores.__file__, utilities.__file__, training.__file__)
+    sys.settrace(lambda frame, event, arg: local if frame.f_code.co_filename in traced else None)
 
 
 def children(*functions) -> list[int]:
@@ -294,7 +297,7 @@ def precompute_and_kill(place: Path, root: Path):
         steps = np.diff(np.sort(rng.choice(len(lines) - 1, 5, replace=False)) + 1, prepend=0)
         killed = [children(lambda: killed_after(n, lambda: fill("killed")))[0] for n in steps]  # noqa: B023
         codes[name] = [killed, children(lambda: fill("killed")), children(*(lambda r=r: fill("two", rank=r, world=2) for r in (0, 1)))]  # noqa: B023
-    (root/"codes.json").write_text(json.dumps(codes))
+    (root/"codes.json").write_text(json.dumps(codes), encoding="utf-8")
 
 
 def test_killed_precomputation_resumes_to_the_same_bytes(place, hypothesizer, tmp_path, fork):
@@ -302,7 +305,7 @@ def test_killed_precomputation_resumes_to_the_same_bytes(place, hypothesizer, tm
     process.join()
     assert process.exitcode == 0
     kills = [[-signal.SIGKILL]*5, [0], [0, 0]]
-    assert json.loads((tmp_path/"codes.json").read_text()) == dict(embeddings=kills, hypotheses=kills)
+    assert json.loads((tmp_path/"codes.json").read_text(encoding="utf-8")) == dict(embeddings=kills, hypotheses=kills)
     unbroken = files_of(tmp_path/"unbroken")
     assert len(unbroken) == 3*8 + 2
     for name in ("killed", "two"):      # a kill may leave a file that was not renamed yet
@@ -347,7 +350,7 @@ def test_bad_texts_are_refused(place, tmp_path, capsys, name):
 
 def test_a_refused_run_leaves_the_folder_free(place, tmp_path, capsys):
     "Started again with the right column, it runs"
-    (tmp_path/"texts.csv").write_text("body\n" + "\n".join(SENTENCES[:60]))
+    (tmp_path/"texts.csv").write_text("body\n" + "\n".join(SENTENCES[:60]), encoding="utf-8")
     flags = dict(dataset_name=tmp_path/"texts.csv", cache_dir=tmp_path/"cache", use_less_data=None)
     refused(capsys, short(place, tmp_path/"out", **flags), "no column 'text'", "'body'")
     assert main(short(place, tmp_path/"out", **flags, text_column="body")) == 0, capsys.readouterr().err
@@ -379,7 +382,7 @@ def test_no_vectors_are_refused(place, tmp_path, capsys):
     refused(capsys, argv, "There is no file", "own.npy")
     (tmp_path/"own.npy").write_bytes(b"")
     refused(capsys, argv, "own.npy")
-    (tmp_path/"own.npy").write_text("no array at all, but some text")
+    (tmp_path/"own.npy").write_text("no array at all, but some text", encoding="utf-8")
     refused(capsys, argv, "own.npy")
 
 
@@ -388,9 +391,9 @@ def test_other_folders_are_left_alone(place, hypothesizer, tmp_path, capsys):
     refused(capsys, command(place, hypothesizer, learning_rate=.1), "another run", "learning_rate 0.003 there, 0.1 here", "--output_dir")
     refused(capsys, command(place, hypothesizer, **second(place)), "folder of another run")
     assert files_of(hypothesizer) == before
-    (tmp_path/"thesis.txt").write_text("precious")
+    (tmp_path/"thesis.txt").write_text("precious", encoding="utf-8")
     refused(capsys, short(place, tmp_path), "holds other files")
-    (tmp_path/"file").write_text("precious")
+    (tmp_path/"file").write_text("precious", encoding="utf-8")
     refused(capsys, short(place, tmp_path/"file"), "file")
     assert files_of(tmp_path) == {"thesis.txt": b"precious", "file": b"precious"}
 
@@ -419,6 +422,38 @@ def test_bad_flags_are_refused(capsys, tmp_path, monkeypatch, flags):
     monkeypatch.chdir(tmp_path)
     refused(capsys, flags.split(), flags.split()[0])
     assert not files_of(tmp_path)
+
+
+# what goes wrong is said early
+
+def test_a_run_that_diverges_ends_in_one_line(place, tmp_path, capsys):
+    err = refused(capsys, short(place, tmp_path/"out", learning_rate=1e30, warmup_steps=0, max_steps=30, eval_steps=30))
+    assert "The loss is" in err and "--learning_rate, such as 1e+29" in err
+
+
+def test_the_learning_rate_follows_the_size(place, tmp_path, capsys):
+    assert main(short(place, tmp_path/"out", learning_rate=None)) == 0
+    assert "learning rate 0.001, chosen by the size" in capsys.readouterr().err
+    refused(capsys, short(place, tmp_path/"2", learning_rate=-1), "--learning_rate is -1")
+
+
+def test_one_training_in_a_folder_and_an_interruption(place, tmp_path, capsys, monkeypatch):
+    argv = short(place, tmp_path/"out")
+    with only_writer(tmp_path/"out"): refused(capsys, argv, "Another process is writing", "out")
+    with monkeypatch.context() as patch:
+        def stop(*args): raise KeyboardInterrupt
+        patch.setattr(R, "make_trainer", stop)
+        assert main(argv) == 130
+    assert capsys.readouterr().err == "v2t-train: interrupted: run the same command again to resume from the last checkpoint.\n"
+
+
+def test_vectors_and_texts_of_different_numbers(place, tmp_path, capsys):
+    np.save(tmp_path/"own.npy", np.random.default_rng(1).standard_normal((40, 16)).astype(np.float32))
+    argv = short(place, tmp_path/"out", dataset_name=tmp_path/"t.txt", embeddings_path=tmp_path/"own.npy", use_less_data=None)
+    (tmp_path/"t.txt").write_text("\n".join(SENTENCES[:41]), encoding="utf-8")
+    refused(capsys, argv, "holds 40 vectors for 41 texts")
+    (tmp_path/"t.txt").write_text("\n".join([*SENTENCES[:12], "  ", *SENTENCES[12:39]]), encoding="utf-8")
+    refused(capsys, argv, "t.txt, line 13 is empty", "own.npy")
 
 
 # full disks
@@ -600,8 +635,8 @@ def test_frozen_parts_stay(place, tmp_path, strategy):
 @pytest.mark.parametrize("off", [(), ("encoder",), ("decoder",), ("encoder", "decoder")])
 def test_dropout_is_switched_off_where_asked(place, tmp_path, off):
     shutil.copytree(place/"t5", tmp_path/"t5")
-    config = json.loads((tmp_path/"t5"/"config.json").read_text())
-    (tmp_path/"t5"/"config.json").write_text(json.dumps(config | dict(dropout_rate=.3)))
+    config = json.loads((tmp_path/"t5"/"config.json").read_text(encoding="utf-8"))
+    (tmp_path/"t5"/"config.json").write_text(json.dumps(config | dict(dropout_rate=.3)), encoding="utf-8")
     flags = {f"{part}_dropout_disabled": part in off for part in ("encoder", "decoder")}
     t5 = trainer_for(short(place, tmp_path/"out", model_name_or_path=tmp_path/"t5", **flags)).model.encoder_decoder.train()
     x, ids = torch.randn(2, 4, 32), torch.ones(2, 3, dtype=torch.long)
@@ -646,8 +681,8 @@ def test_a_trained_model_is_the_start_of_the_next(place, hypothesizer, corrector
 def test_a_corrector_decodes_as_its_hypothesizer(place, hypothesizer, tmp_path):
     assert trainer_for(short(place, tmp_path/"1", no_repeat_ngram_size=3)).model.config.no_repeat_ngram_size == 3
     shutil.copytree(hypothesizer, tmp_path/"without")
-    config = json.loads((hypothesizer/"config.json").read_text())
-    (tmp_path/"without"/"config.json").write_text(json.dumps(config | dict(no_repeat_ngram_size=1)))
+    config = json.loads((hypothesizer/"config.json").read_text(encoding="utf-8"))
+    (tmp_path/"without"/"config.json").write_text(json.dumps(config | dict(no_repeat_ngram_size=1)), encoding="utf-8")
 
     def hypotheses(name, source):
         few = dict(use_less_data=48, max_eval_samples=4)

@@ -93,7 +93,7 @@ def problem(model, length, n, seed, dtype=torch.float32):
     else:
         from vec2text_nb import load_pretrained_corrector
         corrector = load_pretrained_corrector(device='cpu')
-        texts = json.loads((ROOT/'results'/'bundled'/'wordnet.json').read_text())['references'][seed:seed+n]
+        texts = json.loads((ROOT/'results'/'bundled'/'wordnet.json').read_text(encoding='utf-8'))['references'][seed:seed+n]
     targets = corrector.embedder.encode(texts, max_tokens=length, progress=False)
     for m in (corrector.inversion_model, corrector.corrector_model): m.to(dtype)
     return corrector, targets
@@ -173,7 +173,7 @@ class Peak(threading.Thread):
         self.on = False
         self.join()
 
-    def resident(self): return int(Path('/proc/self/statm').read_text().split()[1])*os.sysconf('SC_PAGE_SIZE')
+    def resident(self): return int(Path('/proc/self/statm').read_text(encoding='utf-8').split()[1])*os.sysconf('SC_PAGE_SIZE')
 
     def run(self):
         while self.on:
@@ -309,7 +309,7 @@ def main():
         facts = dict(command=command, date=datetime.date.today().isoformat(),
                      machine=f'{os.cpu_count()} cores, {platform.machine()}, no GPU', threads=a.threads, seed=a.seed, repeats=a.repeats,
                      torch=torch.__version__.split('+')[0])
-        path.write_text(json.dumps({**c, **facts, **res}, indent=1) + '\n')
+        path.write_text(json.dumps({**c, **facts, **res}, indent=1) + '\n', encoding='utf-8')
         print(name, {k: res[k] for k in ('ratio', 'equal_texts', 'n') if k in res}, flush=True)
 
 

@@ -60,7 +60,7 @@ PARTS = ('data', 'forward', 'backward', 'optimizer', 'rest')
 
 def source_texts(path, length, rng):
     "Texts, in random order: lines of a file or WordNet's, joined to passages if there is room"
-    texts = path.read_text().splitlines() if path else wordnet_texts()
+    texts = path.read_text(encoding='utf-8').splitlines() if path else wordnet_texts()
     texts = [texts[i] for i in rng.permutation(len(texts))]
     if length <= 32: return texts
     ends = np.cumsum(rng.integers(1, 10, len(texts)))
@@ -214,11 +214,11 @@ def cells(toy=False):
 
 def record(path, name, cell):
     "Put a cell into the file, at once"
-    found = json.loads(path.read_text()) if path.exists() else dict(cells={})
+    found = json.loads(path.read_text(encoding='utf-8')) if path.exists() else dict(cells={})
     found['cells'][name] = cell
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix('.part')
-    part.write_text(json.dumps(found, indent=1)+'\n')
+    part.write_text(json.dumps(found, indent=1)+'\n', encoding='utf-8')
     part.replace(path)
 
 
@@ -240,7 +240,7 @@ def main():
     a = p.parse_args()
     torch.set_num_threads(a.threads)
     transformers.logging.set_verbosity_error()
-    done = json.loads(a.out.read_text())['cells'] if a.out.exists() else {}
+    done = json.loads(a.out.read_text(encoding='utf-8'))['cells'] if a.out.exists() else {}
     for c in cells(a.toy):
         name = '{model}-{length}-{experiment}-{dtype}'.format(**c)
         if not fnmatch.fnmatch(name, a.only) or (name in done and not a.redo): continue

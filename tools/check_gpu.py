@@ -161,7 +161,7 @@ def training(w):
     figures = dict(n=4, bf16=w.device.type == 'cuda')
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder/'texts.txt').write_text('\n'.join(texts))
+        (folder/'texts.txt').write_text('\n'.join(texts), encoding='utf-8')
         make_backbone(folder/'t5', texts, vocab_size=90, d_model=32, d_ff=64, num_heads=2)
         flags = dict(
             dataset_name=folder/'texts.txt', cache_dir=folder/'cache', model_name_or_path=folder/'t5', fresh_backbone=True,
@@ -175,7 +175,7 @@ def training(w):
             with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
                 status = train([part for flag, value in given.items() for part in (f'--{flag}', str(value))])
             if status: raise RuntimeError(f'{kind}: {said.getvalue().strip().splitlines()[-1]}')
-            record = json.loads((folder/kind/'training.json').read_text())
+            record = json.loads((folder/kind/'training.json').read_text(encoding='utf-8'))
             figures[kind] = dict(losses=[loss for _, loss in record['losses']], metrics=record['metrics'])
     losses = [figures[kind]['losses'] for kind in ('inversion', 'corrector')]
     what = 'losses of hypothesizer and corrector ' + ' and '.join(f'from {x[0]:.2f} to {x[-1]:.2f}' for x in losses)

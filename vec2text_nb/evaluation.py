@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from .commands import only_writer
 from .utilities import progress_bar
 from .edits import Edits
 from .inputs import as_texts, check_embeddings, text_ids
@@ -236,22 +237,22 @@ def run_evaluation(
     report:Callable|None=None, # called with each new run
     **how # also, chunk, batch_size, progress: as in `evaluate_inversion`
 ) -> dict: # what the file holds
-    "Run what the file lacks. Raises `ValueError` for a file with other results, or a setting that cannot be run."
+    "Run what the file lacks. Raises `ValueError` for a file with other results, or a setting that cannot be run, `BlockingIOError` if another process is writing it."
     path, texts = Path(path), as_texts(texts, 'texts')
     targets = check_targets(targets, len(texts), corrector)
     settings = [resolve_setting(s, corrector, len(texts)) for s in settings]
     facts = dict(**weight_digests(corrector), **(facts or {}))
-    runs = stored_runs(path, facts, texts, overwrite)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for group in group_by_search([s for s in settings if not any(is_run_of(run, s) for run in runs)]):
-        s, names = group[-1], {s.name for s in group}
-        key = facts | dict(texts=data_digest(texts[:s.n]), num_steps=[s.num_steps for s in group], sequence_beam_width=s.sequence_beam_width, options=s.options)
-        part = path.with_name(f'{path.name}.{key_digest(key)}.partial')
-        new = evaluate_search(corrector, texts[:s.n], group, targets if targets is None else targets[:s.n], part=part, **how)
-        runs = sorted([r for r in runs if r['setting'] not in names] + new, key=lambda r: (r['num_steps'], r['sequence_beam_width']))
-        write_json(path, dict(command=command, date=new[-1]['date'], n=len(texts), seed=seed, machine=new[-1]['machine'], **facts, data=data, references=texts, runs=runs))
-        part.unlink()
-        for run in new if report else (): report(run)
+    with only_writer(path):
+        runs = stored_runs(path, facts, texts, overwrite)
+        for group in group_by_search([s for s in settings if not any(is_run_of(run, s) for run in runs)]):
+            s, names = group[-1], {s.name for s in group}
+            key = facts | dict(texts=data_digest(texts[:s.n]), num_steps=[s.num_steps for s in group], sequence_beam_width=s.sequence_beam_width, options=s.options)
+            part = path.with_name(f'{path.name}.{key_digest(key)}.partial')
+            new = evaluate_search(corrector, texts[:s.n], group, targets if targets is None else targets[:s.n], part=part, **how)
+            runs = sorted([r for r in runs if r['setting'] not in names] + new, key=lambda r: (r['num_steps'], r['sequence_beam_width']))
+            write_json(path, dict(command=command, date=new[-1]['date'], n=len(texts), seed=seed, machine=new[-1]['machine'], **facts, data=data, references=texts, runs=runs))
+            part.unlink()
+            for run in new if report else (): report(run)
     return read_object(path)
 
 # %% ../nbs/08d_evaluation.ipynb #4542bd6c

@@ -62,7 +62,7 @@ def make_backbone(
     part = folder.with_name(folder.name+'.part')
     shutil.rmtree(part, ignore_errors=True)
     tokenizer.save_pretrained(part)
-    (part/'config.json').write_text(json.dumps(config, indent=1))
+    (part/'config.json').write_text(json.dumps(config, indent=1), encoding='utf-8')
     part.rename(folder)
     return folder
 

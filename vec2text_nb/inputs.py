@@ -11,6 +11,7 @@ __all__ = ['HINTS', 'why_not_rows', 'list_some', 'table_columns', 'is_missing', 
 # %% ../nbs/02c_inputs.ipynb #16185dfa
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -233,17 +234,20 @@ def what_is_lost(
 
 # %% ../nbs/02c_inputs.ipynb #95a7a02e
 def writing_losses(
-    texts:list[str],
+    texts:Iterable[str], # read once, so they may come from a file of any size
     tokenizer, # of the T5
     max_length:int # longest text that is written, in tokens, the start token counted
 ) -> str|None: # None: all of them can come back as they are
     "A sentence about the texts that an inverter cannot write back"
-    ids = text_ids(tokenizer, texts)
-    losses = [lost for text,row in zip(texts, ids) if (lost := what_is_lost(text, tokenizer.batch_decode([row], skip_special_tokens=True)[0]))]
-    kinds = [kind for kind,_ in Counter(kind for lost in losses for kind in lost).most_common()]
-    longer = sum(len(row) >= max_length for row in ids)
-    parts = [(longer, f'are longer than the {max_length-1} tokens that this inverter can write'), (len(losses), f'hold what it cannot write ({list_some(kinds)})' if longer else f'hold what this inverter cannot write ({list_some(kinds)})')]
-    said = ', and '.join(f'{n} of {len(texts)} strings {what}' for n,what in parts if n)
+    texts, kinds, n, lossy, longer = iter(texts), Counter(), 0, 0, 0
+    while part := [*islice(texts, 1024)]:
+        ids = text_ids(tokenizer, part)
+        losses = [what_is_lost(text, written) for text,written in zip(part, tokenizer.batch_decode(ids, skip_special_tokens=True))]
+        kinds.update(kind for lost in losses for kind in lost)
+        n, lossy, longer = n+len(part), lossy+sum(map(bool, losses)), longer+sum(len(row) >= max_length for row in ids)
+    common = list_some([kind for kind,_ in kinds.most_common()])
+    parts = [(longer, f'are longer than the {max_length-1} tokens that this inverter can write'), (lossy, f'hold what {"it" if longer else "this inverter"} cannot write ({common})')]
+    said = ', and '.join(f'{k} of {n} strings {what}' for k,what in parts if k)
     return f'{said}: they cannot be recovered whole.' if said else None
 
 # %% ../nbs/02c_inputs.ipynb #5c762fcb

@@ -318,7 +318,7 @@ def free_memory(device:torch.device) -> int: # bytes
     if device.type == 'cuda': return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     if device.type == 'mps': return max(0, torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
     facts = Path('/proc/meminfo')
-    return int(facts.read_text().split('MemAvailable:')[1].split()[0])*1024 if facts.exists() else 2**32
+    return int(facts.read_text(encoding='utf-8').split('MemAvailable:')[1].split()[0])*1024 if facts.exists() else 2**32
 
 # %% ../nbs/06_inversion.ipynb #87c61e14
 def rows_at_a_time(

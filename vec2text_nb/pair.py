@@ -9,7 +9,7 @@ __all__ = ['FREE_PAIR_FLAGS', 'pair_parser', 'pair_key', 'new_hypothesizer', 'be
            'corrector_stage', 'own_outputs_stage', 'train_pair', 'main']
 
 # %% ../nbs/08g_pair.ipynb #195384e5
-import argparse, json, math, shutil, sys
+import argparse, json, math, shlex, shutil, sys
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from .arguments import claim_folder
+from .commands import new_parser, only_writer, run_command
 from .device_training import (
     Budget, DeviceTexts, Hypotheses, KindBatches, Stage, as_pairs, corrector_loss, corrupt_ids, embed_ids, hypothesizer_loss, loss_by_kind, new_corrector, place_texts,
     texts_by_kind, train_stage, write_guesses)
@@ -29,7 +30,6 @@ from .initialization import make_backbone, start_from_probe, train_probe
 from .inversion import Corrector
 from .pretrained import load_corrector, load_tokenizer, save_corrector
 from .stores import write_atomically, write_json
-from .utilities import one_line
 from .utilities import former_names
 
 __getattr__ = former_names(__name__)      # for names that have moved
@@ -37,9 +37,9 @@ __getattr__ = former_names(__name__)      # for names that have moved
 # %% ../nbs/08g_pair.ipynb #c8327899
 def pair_parser() -> argparse.ArgumentParser:
     "The arguments of `v2t-train-pair`"
-    p = argparse.ArgumentParser('v2t-train-pair', description='Train a hypothesizer and a corrector on one device, a GPU if there is one. '
-                                'The same command resumes where it stopped. The defaults take about a quarter of an hour on an H100 or H200.',
-                                epilog='the length of a stage is in seconds, as 150s, or in steps, as 4000; 0 skips the stage')
+    p = new_parser('v2t-train-pair', 'Train a hypothesizer and a corrector on one device, a GPU if there is one. The defaults take about a quarter of an hour on an H100 or H200. '
+                   'The length of a stage is in seconds, as 150s, or in steps, as 4000; 0 skips the stage.', '--texts wordnet --out saves/pair',
+                   '--texts mine.txt+wordnet --embedder all-MiniLM-L6-v2 --hypothesizer_length 600s --corrector_length 1200s --out saves/mine', again='run the same command again to resume')
     p.add_argument('--texts', required=True, help='sources of texts, joined with +; each is a kind of its own')
     p.add_argument('--limit', type=int, metavar='N', help='at most this many texts of each source, drawn at random (default: all)')
     p.add_argument('--out', required=True, metavar='FOLDER', help='folder of the run; the result is FOLDER/pair')
@@ -47,7 +47,7 @@ def pair_parser() -> argparse.ArgumentParser:
     p.add_argument('--pair', metavar='FOLDER', help='continue this pair, or this hypothesizer')
     for flag,default,what in [('hypothesizer', '150s', 'the hypothesizer'), ('corrector', '300s', 'the corrector, on guesses and corrupted texts'),
                               ('own_outputs', '100s', 'the corrector, on its own outputs')]:
-        p.add_argument(f'--{flag}', type=Budget.parse, default=Budget.parse(default), metavar='LENGTH', help=f'{what} (default: {default})')
+        p.add_argument(f'--{flag}_length', f'--{flag}', dest=flag, type=Budget.parse, default=Budget.parse(default), metavar='LENGTH', help=f'{what} (default: {default})')
     p.add_argument('--batch_size', type=int, default=2048, metavar='B', help='texts per step (default: %(default)s); may change when a run resumes')
     p.add_argument('--rate', type=float, default=2e-3, metavar='R', help='learning rate of the hypothesizer (default: %(default)s)')
     p.add_argument('--corrector_rate', type=float, default=1.5e-3, metavar='R',
@@ -317,11 +317,7 @@ def train_pair(run:PairRun) -> Path: # the folder of the pair
 def main(argv:Sequence[str]|None=None) -> int: # flags; None: those of the command line. Exit status
     "`v2t-train-pair`"
     argv = sys.argv[1:] if argv is None else argv
-    try: print(train_pair(PairRun(pair_parser().parse_args(argv), ' '.join(['v2t-train-pair', *argv]))))
-    except KeyboardInterrupt:
-        print('v2t-train-pair: interrupted: the same command resumes from the last checkpoint.', file=sys.stderr)
-        return 130
-    except (ValueError, OSError, RuntimeError, ImportError) as err:
-        print('v2t-train-pair:', one_line(err), file=sys.stderr)
-        return 2
-    return 0
+    a = pair_parser().parse_args(argv)
+    def work():
+        with only_writer(Path(a.out)): print(train_pair(PairRun(a, shlex.join(['v2t-train-pair', *argv]))))
+    return run_command('v2t-train-pair', work, 'run the same command again to resume from the last checkpoint')

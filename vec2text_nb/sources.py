@@ -137,7 +137,7 @@ def gutenberg_texts() -> list[str]:
 # %% ../nbs/01e_sources.ipynb #02c5ff80
 def kjv_texts() -> list[str]:
     "The verses of the King James Bible, from Debian's `bible` command. Raises `FileNotFoundError` that says how to get it."
-    try: out = subprocess.run(['bible', '-f', 'Gen1:1-Rev22:21'], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True).stdout
+    try: out = subprocess.run(['bible', '-f', 'Gen1:1-Rev22:21'], stdin=subprocess.DEVNULL, capture_output=True, encoding='utf-8', check=True).stdout
     except (FileNotFoundError, subprocess.CalledProcessError) as err:
         raise FileNotFoundError(f"The command bible gives no text ({err}). Install Debian's bible-kjv.") from err
     return [line.partition(' ')[2] for line in out.splitlines()]

@@ -165,13 +165,16 @@ class RowFile:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         done, size = whole_blocks(self.part, block) if self.part.exists() and run_key_of(self.part) == self.run else (0, 0)
         with open(self.part, 'ab') as f: f.truncate(size)
+        self.rows = done
         return done
 
     def append(self, rows:Iterable[dict]) -> None:
         "Add rows and flush them to disk. Raises `OSError` with a hint if the disk is full."
-        with noted(f'The rows before these are kept in {self.part}: free some space, or repair the folder, and start again.', OSError), open(self.part, 'ab') as f:
-            f.write(b''.join((json.dumps(row | dict(run=self.run), ensure_ascii=False)+'\n').encode() for row in rows))
+        lines = [(json.dumps(row | dict(run=self.run), ensure_ascii=False)+'\n').encode() for row in rows]
+        with noted(f'{self.rows:,} rows are kept in {self.part}: free some space, or repair the folder, and start again.', OSError), open(self.part, 'ab') as f:
+            f.write(b''.join(lines))
             f.flush(); os.fsync(f.fileno())
+        self.rows += len(lines)
 
     def finish(self) -> None:
         "Give the file its final name"

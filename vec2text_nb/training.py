@@ -29,6 +29,7 @@ from .decoding import greedy_search
 from .embedders import Embedder
 from .hypothesizer import InversionModel
 from .inversion import Corrector, pad_ids
+from .loss_watch import LossWatch
 from .metrics import reference_names, text_metrics
 from .pretrained import model_digest, save_model
 from .stores import ShardStore
@@ -152,7 +153,7 @@ class TokenTrainer(Trainer):
                  noise_level:float=0., # standard deviation of the noise on embeddings in training
                  callbacks=None):
         super().__init__(model, args, train_dataset=train_dataset, eval_dataset=eval_dataset, callbacks=callbacks)
-        self.tokenizer, self.embedder, self.noise_level = tokenizer, embedder, noise_level
+        self.tokenizer, self.embedder, self.noise_level, self.watch = tokenizer, embedder, noise_level, LossWatch()
 
     def get_train_dataloader(self):
         args, pairs = self.args, self.train_dataset
@@ -169,7 +170,9 @@ class TokenTrainer(Trainer):
         return (loss, outputs) if return_outputs else loss
 
     def training_step(self, *args, **kwargs):
-        with explain_memory_errors(self.args): return super().training_step(*args, **kwargs)
+        with explain_memory_errors(self.args): loss = super().training_step(*args, **kwargs)
+        if self.state.global_step % self.watch.every(self.state.max_steps) == 0: self.watch.see(self.state.global_step, loss.item(), self.args.learning_rate)
+        return loss
 
     def _save_checkpoint(self, model, trial):
         with explain_write_errors(): super()._save_checkpoint(model, trial)
@@ -290,13 +293,13 @@ class InverterTrainer(TokenTrainer):
 def keep_best_model(trainer:Trainer, loss:float) -> None:
     "Save the model in the subfolder `best` if its loss is the lowest so far"
     folder = Path(trainer.args.output_dir)/'best'
-    before = json.loads((folder/'best.json').read_text())['loss'] if (folder/'best.json').exists() else math.inf
+    before = json.loads((folder/'best.json').read_text(encoding='utf-8'))['loss'] if (folder/'best.json').exists() else math.inf
     if loss >= before: return
     part = folder.with_name('best.part')
     if trainer.args.should_save: shutil.rmtree(part, ignore_errors=True)
     trainer.save_model(str(part))
     if not trainer.args.should_save: return
-    (part/'best.json').write_text(json.dumps(dict(loss=loss, step=trainer.state.global_step)))
+    (part/'best.json').write_text(json.dumps(dict(loss=loss, step=trainer.state.global_step)), encoding='utf-8')
     shutil.rmtree(folder, ignore_errors=True)
     part.rename(folder)
 
@@ -341,7 +344,7 @@ def last_checkpoint(folder:str|Path) -> Path|None:
 
 def is_whole_json(path:Path) -> bool:
     "Is there a file with complete, non-empty JSON?"
-    try: return bool(json.loads(path.read_text()))
+    try: return bool(json.loads(path.read_text(encoding='utf-8')))
     except (OSError, ValueError): return False
 
 # %% ../nbs/08_training.ipynb #8bfd8fa3

@@ -11,7 +11,7 @@ import argparse, importlib, json
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..cli import new_parser, run_command
+from ..commands import new_parser, run_command
 from ..embedders import GTR
 from ..experiments import Job, as_setting, run_jobs, shrink_job
 from ..pretrained import PRETRAINED
@@ -79,10 +79,10 @@ def reproduce_parser() -> argparse.ArgumentParser:
     p.add_argument('--scale', choices=['smoke', 'mini', 'paper'], default='mini', help='smoke: four texts each; mini: the bundled model and local texts, on a processor; paper: published checkpoints and data from the hub, on a GPU (default: %(default)s)')
     p.add_argument('--only', nargs='+', default=[], metavar='NAME', help='notebooks (14 or 14_noise_defense) or jobs')
     p.add_argument('--dry-run', action='store_true', help='list what would run, and how long it would take')
-    p.add_argument('--results', metavar='DIR', help='where the JSON goes (default: results; for smoke: runs/smoke)')
-    p.add_argument('--work', metavar='DIR', help='for the models that are trained, and their checkpoints (default: runs/reproduce; for smoke: runs/smoke)')
-    p.add_argument('--redo', action='store_true', help='discard existing results')
-    p.add_argument('--json', action='store_true', help='with --dry-run: one JSON object per job')
+    p.add_argument('--out', '--results', dest='results', metavar='FOLDER', help='where the JSON goes (default: results; for smoke: runs/smoke)')
+    p.add_argument('--work', metavar='FOLDER', help='for the models that are trained, and their checkpoints (default: runs/reproduce; for smoke: runs/smoke)')
+    p.add_argument('--overwrite', '--redo', dest='redo', action='store_true', help='discard existing results')
+    p.add_argument('--json', action='store_true', help='print JSON: with --dry-run, one object per job; otherwise, one object with the numbers of jobs')
     return p
 
 # %% ../../nbs/paper/18_reproduce.ipynb #9b6d188e
@@ -91,7 +91,8 @@ def reproduce(a:argparse.Namespace) -> None: # of `reproduce_parser`
     jobs, smoke = pick_jobs(a.scale, a.only), 'runs/smoke' if a.scale == 'smoke' else None
     if a.dry_run: return print('\n'.join(json.dumps(plan_row(*pair)) for pair in jobs) if a.json else plan(jobs))
     failed = run_jobs([job for _,job in jobs], a.results or smoke or 'results', a.scale, a.work or smoke or 'runs/reproduce', a.redo)
-    print(f'{len(jobs)-len(failed)} of {len(jobs)} jobs have their results')
+    done = len(jobs)-len(failed)
+    print(json.dumps(dict(jobs=len(jobs), done=done, not_run=failed)) if a.json else f'{done} of {len(jobs)} jobs have their results')
     if failed: raise RuntimeError(f"not run: {', '.join(failed)}; the reasons are above")
 
 def main(
