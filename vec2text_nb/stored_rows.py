@@ -173,7 +173,7 @@ def chosen(
     if wanted is not None: raise ValueError(f'{where} has no {what} {wanted!r}. It has: {there}.')
     raise ValueError(f'{where} has more than one {what}: {there}. Say which with {option}=.' if names else f'{where} has no {what}.')
 
-# %% ../nbs/01h_stored_rows.ipynb #d8f56b09
+# %% ../nbs/01h_stored_rows.ipynb #26277c69
 def text_name(
     names:Iterable[str], wanted:str|None, # as in `chosen`
     where:str # for the error

@@ -95,7 +95,7 @@ class ParquetFile(ScannedFile):
     "A parquet file with a column of lists"
     def __init__(self, path:Path, column:str|None=None, text_column:str|None=None, id_column:str|None=None): # as for `ScannedFile`
         pa, pq = import_library('pyarrow'), import_library('pyarrow.parquet')
-        try: self.file = pq.ParquetFile(path, buffer_size=2**20)
+        try: self.file = pq.ParquetFile(path, buffer_size=2**20, pre_buffer=False)
         except (pa.ArrowException, OSError) as err: raise ValueError(f'{path} is not a complete parquet file: {err}') from err
         self.releases, schema = [self.file.close], self.file.schema_arrow
         super().__init__(path, schema.names, [f.name for f in schema if hasattr(f.type, 'value_type')], column, text_column, id_column)
