@@ -8,7 +8,8 @@ import textwrap
 import pytest
 from project import PACKAGE, ROOT
 
-LAZY = {"accelerate", "datasets", "matplotlib", "nltk", "openai", "rouge_score", "sacrebleu", "sentence_transformers", "sklearn"}
+LAZY = {"accelerate", "datasets", "matplotlib", "nltk", "openai", "rouge_score", "sacrebleu", "sentence_transformers", "sklearn",
+        "chromadb", "qdrant_client", "sqlalchemy", "psycopg", "pgvector", "lancedb", "faiss", "sqlite_vec", "apsw"}
 # the libraries' own first import sets things and brings accelerate along: it is made first, and not looked at
 LIBRARIES = "from transformers import AutoModel, AutoTokenizer, T5ForConditionalGeneration"
 SECONDS = 3  # for an import of all of the package, beyond that of torch and transformers

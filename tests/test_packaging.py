@@ -15,7 +15,8 @@ from project import HEAVY, PACKAGE, ROOT, copy, files, setting
 MEGABYTES = 100
 # the packages that only development and the extras need, by the names of their imports
 NOT_NEEDED = {"nbdev", "fastcore", "execnb", "ghapi", "fastgit", "astunparse", "watchdog", "IPython", "ipykernel", "jupyterlab",
-              "nbclient", "nbformat", "pytest", "smalldocs", "ruff", "playwright", "faker", "datasets", "accelerate", "openai"}
+              "nbclient", "nbformat", "pytest", "smalldocs", "ruff", "playwright", "faker", "datasets", "accelerate", "openai",
+              "chromadb", "qdrant_client", "sqlalchemy", "psycopg", "pgvector", "lancedb", "faiss", "sqlite_vec", "apsw"}
 # run with the names of NOT_NEEDED, of a folder with the installed package, and of entry points
 IMPORT_ALL = """
 import importlib, pkgutil, sys
@@ -75,7 +76,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(built, wheel):
 
 def requirement(text: str) -> tuple[str, frozenset, str]:
     "A requirement's name, versions and extra, in one spelling"
-    name, versions, extra = re.fullmatch(r"([\w.-]+)\s*([^;]*?)\s*(?:;\s*extra == ['\"](\w+)['\"])?", text).groups()
+    name, versions, extra = re.fullmatch(r"([\w.-]+)\s*([^;]*?)\s*(?:;\s*extra == ['\"]([\w-]+)['\"])?", text).groups()
     return re.sub(r"[-_.]+", "-", name).lower(), frozenset(versions.replace(" ", "").split(",")), extra or ""
 
 

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['VECTOR_READERS', 'check_vectors', 'block_rows', 'no_column', 'read_npy', 'npy_blocks', 'npz_blocks',
-           'archived_blocks', 'parquet_blocks', 'matrix_of_lists', 'jsonl_blocks', 'numbers_in', 'vector_blocks',
-           'read_vectors']
+           'archived_blocks', 'parquet_blocks', 'matrix_of_lists', 'jsonl_blocks', 'json_rows', 'json_vector',
+           'vector_blocks', 'read_vectors']
 
 # %% ../nbs/01f_vector_files.ipynb #ee37f0c8
 import json, zipfile, zlib
@@ -86,26 +86,28 @@ def archived_blocks(path:Path, name:str) -> Iterator[np.ndarray]:
 def parquet_blocks(path:Path, column:str) -> Iterator[np.ndarray]: # path: a file, or a folder of them
     "The rows of a column of lists of equal length"
     pa, pq = (import_library(f'pyarrow{part}') for part in ('', '.parquet'))
-    wrong, lengths, first = f'The column {column!r} of {path} does not hold lists of numbers of one length', {}, 0
+    lengths, first = {}, 0
     try:
         for part in pq.ParquetDataset(path).files:
             with pq.ParquetFile(part, buffer_size=2**20, pre_buffer=False) as file:
                 names = file.schema_arrow.names
                 if column not in names: raise no_column(path, column, names)
                 for batch in file.iter_batches(1024, columns=[column]):
-                    yield matrix_of_lists(batch.column(0), lengths, wrong, first)
+                    yield matrix_of_lists(batch.column(0), f'The column {column!r} of {path}', first, lengths)
                     first += len(batch)
     except (pa.ArrowException, OSError) as err: raise ValueError(f'{path} is not a complete parquet file: {err}') from err
 
 # %% ../nbs/01f_vector_files.ipynb #60082118
 def matrix_of_lists(
-    lists, # arrow array
-    lengths:dict[int|None, int], # those seen so far, each with its first row; the new ones are added
-    wrong:str, # begins the error message
-    first:int=0 # number of the first list
+    lists, # arrow array or chunked array
+    where:str, # begins the error message
+    first:int=0, # number of the first list
+    lengths:dict[int|None, int]|None=None # those seen so far, each with its first row; the new ones are added
 ) -> np.ndarray: # (N, D)
     "Lists of equal length as a matrix. Raises `ValueError` for anything else."
     pa, pc = (import_library(f'pyarrow{part}') for part in ('', '.compute'))
+    lengths, wrong = {} if lengths is None else lengths, f'{where} does not hold lists of numbers of one length'
+    if isinstance(lists, pa.ChunkedArray): lists = lists.combine_chunks()
     if isinstance(lists, pa.ExtensionArray): lists = lists.storage
     if not hasattr(lists.type, 'value_type') or pa.types.is_dictionary(lists.type): raise ValueError(f'{wrong}, but {lists.type}.')
     for row,length in enumerate(pc.list_value_length(lists).to_pylist(), first): lengths.setdefault(length, row)
@@ -117,9 +119,9 @@ def matrix_of_lists(
 def jsonl_blocks(path:Path, column:str) -> Iterator[np.ndarray]:
     "One list from the object on each line. Raises `ValueError` that names the line."
     rows, dim, fractions = [], None, False
-    for number,line in enumerate(text_lines(path), 1):
-        numbers = numbers_in(line, column, f'{path}, line {number}')
-        if len(numbers) != (dim or len(numbers)): raise ValueError(f'{path}, line {number}: {len(numbers)} numbers, but {dim} in the first line.')
+    for where,row in json_rows(path):
+        numbers = json_vector(row, column, where)
+        if len(numbers) != (dim or len(numbers)): raise ValueError(f'{where}: {len(numbers)} numbers, but {dim} in the first line.')
         dim, fractions = len(numbers), fractions or float in map(type, numbers)
         rows.append(np.array(numbers, np.float32))
         if len(rows) == 1024:
@@ -129,11 +131,17 @@ def jsonl_blocks(path:Path, column:str) -> Iterator[np.ndarray]:
     if rows: yield np.stack(rows)
 
 # %% ../nbs/01f_vector_files.ipynb #5163e65b
-def numbers_in(line:str, column:str, where:str) -> list[int|float]:
-    "The list in one object. Raises `ValueError` if there is none, or something else."
-    try: row = json.loads(line)
-    except ValueError as err: raise ValueError(f'{where}: not JSON: {err}') from err
-    if not isinstance(row, dict): raise ValueError(f'{where}: expected an object such as {{"{column}": [0.1, 0.2]}}.')
+def json_rows(path:Path) -> Iterator[tuple[str, dict]]: # the place, for an error message, and the object
+    "The objects of a file with one per line. Raises `ValueError` that names the line."
+    for number,line in enumerate(text_lines(path), 1):
+        where = f'{path}, line {number}'
+        try: row = json.loads(line)
+        except ValueError as err: raise ValueError(f'{where}: not JSON: {err}') from err
+        if not isinstance(row, dict): raise ValueError(f'{where}: expected an object such as {{"embedding": [0.1, 0.2]}}.')
+        yield where, row
+
+def json_vector(row:dict, column:str, where:str) -> list[int|float]:
+    "The vector in an object. Raises `ValueError` if there is none, or something else."
     if column not in row: raise no_column(where, column, row)
     if not isinstance(row[column], list) or any(type(v) not in (int, float) for v in row[column]): raise ValueError(f'{where}: {column!r} is not a list of numbers.')
     return row[column]
