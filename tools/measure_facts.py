@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Recall and precision of `find_facts` on invented records and messages, which say what facts they hold. Writes results/facts/finders.json."""
+"Recall and precision of `find_facts` on invented records and messages, which say what facts they hold; writes results/facts/finders.json"
 import argparse
 import shlex
 import sys
@@ -32,7 +32,8 @@ def main() -> None:
     texts = {}
     for name, records in dict(records=make_records(args.n, args.seed), messages=test_messages(args.n, args.seed)).items():
         known = [record_facts(record) for record in records]
-        texts[name] = {case: finder_scores(known, find_facts([change(record.text) for record in records])) for case, change in CASES.items()}
+        written = [record.text for record in records]
+        texts[name] = {case: finder_scores(known, find_facts([*map(change, written)])) for case, change in CASES.items()}
     args.out.parent.mkdir(parents=True, exist_ok=True)
     write_json(args.out, dict(command=shlex.join(["python", "tools/measure_facts.py", *sys.argv[1:]]), n=args.n, seed=args.seed,
                               date=date.today().isoformat(), machine=machine_class(), texts=texts))
