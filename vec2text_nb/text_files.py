@@ -91,11 +91,12 @@ def read_json_texts(path:str|Path, column:str) -> Iterator:
 # %% ../nbs/01d_text_files.ipynb #2f0d97d2
 def import_library(
     name:str, # of a module
-    extra:str='train' # that brings it
+    extra:str='train', # of settings.ini, that installs it
+    need:str='This source' # what needs it; for the error
 ):
-    "A module that only some sources need. Raises `ImportError` that says how to install it."
+    "A module that only some tasks need. Raises `ImportError` that says how to install it."
     try: return importlib.import_module(name)
-    except ImportError as err: raise ImportError(f'This source needs {name}, which is not installed: pip install "vec2text_nb[{extra}]".') from err
+    except ImportError as err: raise ImportError(f'{need} needs {name}, which is not installed: pip install "vec2text_nb[{extra}]".') from err
 
 # %% ../nbs/01d_text_files.ipynb #10ebe0f3
 def read_parquet_texts(path:str|Path, column:str) -> Iterator[str|None]:

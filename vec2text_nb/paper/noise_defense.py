@@ -4,9 +4,8 @@
 
 # %% auto #0
 __all__ = ['LEVELS', 'NOISE', 'OTHERS', 'DEFENCES', 'TRAINED_WITH', 'train_with_noise', 'train_paper_with_noise', 'ATTACKED_AT',
-           'MINI', 'PUBLIC_SETS', 'LARGE_SETS', 'PAPER', 'JOBS', 'noise', 'to_length', 'rescaled_noise', 'int8',
-           'binary', 'first_dims', 'clipping', 'secret_rotation', 'rotation', 'attacked', 'RetrievalSet',
-           'wordnet_senses', 'wordnet_retrieval', 'beir_retrieval', 'top_documents', 'ndcg_at_10', 'measure_retrieval',
+           'MINI', 'PUBLIC_SETS', 'LARGE_SETS', 'PAPER', 'JOBS', 'rescaled_noise', 'clipping', 'attacked',
+           'RetrievalSet', 'wordnet_senses', 'wordnet_retrieval', 'beir_retrieval', 'ndcg_at_10', 'measure_retrieval',
            'attack', 'job_name', 'attacks', 'attackers']
 
 # %% ../../nbs/paper/14_noise_defense.ipynb #97928f5d
@@ -21,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..data import clean_text, wordnet_glosses
+from ..defenses import binary, first_dims, int8, noise, rotation, to_length, top_documents
 from ..evaluation import draw_texts
 from ..experiments import Job, evaluate_job
 from ..results import results_up_to_date, write_results
@@ -30,49 +30,12 @@ from ..pretrained import load_corrector
 from ..sources import PARQUET, HubSet, load_hub
 
 # %% ../../nbs/paper/14_noise_defense.ipynb #aae36406
-def noise(
-    e:Tensor, # (N, D)
-    level:float, # standard deviation of each component
-    seed:int=0
-) -> tuple[Tensor, Tensor]: # what is stored, and what the attacker inverts
-    "Gaussian noise, the same for the same seed and shape"
-    noisy = e + level*torch.randn(e.shape, generator=torch.Generator().manual_seed(seed)).to(e)
-    return noisy, noisy
-
-def to_length(
-    v:Tensor, # (N, D)
-    e:Tensor # (N, D) of true embeddings
-) -> Tensor:
-    "The vectors at the mean length of embeddings, which anyone who knows the embedder can measure"
-    return F.normalize(v, dim=1)*e.norm(dim=1).mean()
-
 def rescaled_noise(e:Tensor, level:float, seed:int=0) -> tuple[Tensor, Tensor]: # as `noise`
     "Noise, and an attacker who removes the length that it adds"
     noisy, _ = noise(e, level, seed)
     return noisy, to_length(noisy, e)
 
-# %% ../../nbs/paper/14_noise_defense.ipynb #f75dee8c
-def int8(e:Tensor) -> tuple[Tensor, Tensor]: # e: (N, D). Codes from -128 to 127, and what they stand for
-    "One byte a dimension"
-    low, high = e.amin(0), e.amax(0)
-    step = torch.where(high > low, (high-low)/255, 1.)
-    codes = ((e-low)/step).floor().clamp(0, 255) - 128
-    return codes, (codes+128.5)*step + low
-
-def binary(e:Tensor) -> tuple[Tensor, Tensor]: # e: (N, D). Signs, and the signs at the length of embeddings
-    "One bit a dimension"
-    signs = torch.where(e > 0, 1., -1.)
-    return signs, to_length(signs, e)
-
 # %% ../../nbs/paper/14_noise_defense.ipynb #3a5d6234
-def first_dims(
-    e:Tensor, # (N, D)
-    k:int # how many are kept
-) -> tuple[Tensor, Tensor]: # (N, k), and (N, D)
-    "Only the first dimensions"
-    kept = e[:, :k]
-    return kept, to_length(F.pad(kept, (0, e.shape[1]-kept.shape[1])), e)
-
 def clipping(
     e:Tensor, # (N, D)
     bound:float # in units of each vector's root mean square
@@ -81,23 +44,6 @@ def clipping(
     limit = bound*e.pow(2).mean(1, keepdim=True).sqrt()
     clipped = e.clamp(-limit, limit)
     return clipped, to_length(clipped, e)
-
-# %% ../../nbs/paper/14_noise_defense.ipynb #e22bca7b
-def secret_rotation(
-    dim:int, # D
-    key:int # seed of the rotation
-) -> Tensor: # (D, D) orthogonal
-    "A random rotation, uniformly distributed"
-    q, r = torch.linalg.qr(torch.randn(dim, dim, dtype=torch.float64, generator=torch.Generator().manual_seed(key)))
-    return (q*r.diagonal().sign()).float()
-
-def rotation(
-    e:Tensor, # (N, D)
-    key:int=2023
-) -> tuple[Tensor, Tensor]: # (N, D) twice
-    "Vectors turned by a rotation that the attacker does not know"
-    turned = e @ secret_rotation(e.shape[1], key).to(e)
-    return turned, turned
 
 # %% ../../nbs/paper/14_noise_defense.ipynb #6d76ff78
 LEVELS = (0, .001, .003, .01, .02, .03, .05, .07, .1, .3, 1)
@@ -155,20 +101,6 @@ def beir_retrieval(
     return RetrievalSet([texts[q] for q in asked], [row['text'] for row in documents], [relevant[q] for q in asked], [number.get(q, -1) for q in asked])
 
 # %% ../../nbs/paper/14_noise_defense.ipynb #cdc9c498
-def top_documents(
-    queries:Tensor, documents:Tensor, # (Q, D) and (M, D) of length 1
-    k:int, # at most M
-    chunk:int=100_000 # documents at a time
-) -> Tensor: # (Q, k) numbers of documents
-    "The documents most similar to each query"
-    best, rows = queries[:, :0], torch.empty(len(queries), 0, dtype=torch.long, device=queries.device)
-    for start in range(0, len(documents), chunk):
-        scores = queries @ documents[start:start+chunk].T
-        numbers = torch.arange(start, start+scores.shape[1], device=rows.device).expand(scores.shape)
-        best, kept = torch.cat([best, scores], 1).topk(min(k, start+scores.shape[1]))
-        rows = torch.cat([rows, numbers], 1).gather(1, kept)
-    return rows
-
 def ndcg_at_10(
     queries:Tensor, documents:Tensor, # (Q, D) and (M, D)
     judged:RetrievalSet,
