@@ -6,9 +6,9 @@
 __all__ = ['PAIR_SOURCES', 'STRENGTHS', 'SHARP', 'NOISE', 'PROPOSED', 'SEARCH', 'SEARCHED_ROUNDS', 'TOGETHER', 'fit_ridge',
            'Alignment', 'save_alignment', 'load_alignment', 'pair_texts', 'check_pairs', 'best_strength',
            'align_embedder', 'local_estimate', 'AlignedCorrector', 'AlignedSearch', 'judge', 'refine_estimates',
-           'aligned_edits', 'nearest_texts', 'aligned_round', 'unreadable', 'judged_answers', 'invert_aligned']
+           'nearest_texts', 'aligned_edits', 'aligned_round', 'unreadable', 'judged_answers', 'invert_aligned']
 
-# %% ../nbs/06a_alignment.ipynb #1423a2d0
+# %% ../nbs/06a_alignment.ipynb #fadacc93
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -65,7 +65,7 @@ class Alignment:
         return ('Alignment of {embedder} with {to}: {pairs} pairs, cosine {held_out_cosine} on held-out texts; '
                 'what it reads is a lower bound').format(**self.facts)
 
-# %% ../nbs/06a_alignment.ipynb #9d1185d7
+# %% ../nbs/06a_alignment.ipynb #654909b7
 def save_alignment(alignment:Alignment, path:str|Path) -> None:
     "Write the map and its facts to a safetensors file"
     tensors = {name: getattr(alignment, name).cpu().contiguous() for name in ('weight', 'center', 'offset')}
@@ -73,6 +73,7 @@ def save_alignment(alignment:Alignment, path:str|Path) -> None:
 
 Alignment.save = save_alignment
 
+# %% ../nbs/06a_alignment.ipynb #86aaefc5
 def load_alignment(path:str|Path) -> Alignment:
     "Read what `save_alignment` wrote. Raises `FileNotFoundError` or `ValueError`."
     if not Path(path).is_file(): raise FileNotFoundError(f'There is no alignment {path}: make one with align_embedder, and save it.')
@@ -98,14 +99,15 @@ def pair_texts(
     share = -(-n//len(found))
     return sample_texts([*dict.fromkeys(t for texts in found for t in sample_texts(texts, share, seed))], n, seed)
 
-# %% ../nbs/06a_alignment.ipynb #8da854df
-STRENGTHS = .001, .003, .01, .03, .1, .3, 1.
+# %% ../nbs/06a_alignment.ipynb #b27911d5
+STRENGTHS = .001, .003, .01, .03, .1, .3, 1.   # in mean variances of a coordinate
 
 def check_pairs(texts:Sequence[str], vectors, least:int=50) -> None:
     "Raise `ValueError` if there are too few pairs, or not a vector for each text"
     if len(texts) < least: raise ValueError(f'{len(texts)} texts are too few to fit a map: expected {least} or more, better some thousand.')
     if vectors is not None and len(vectors) != len(texts): raise ValueError(f'There are {len(vectors)} vectors for {len(texts)} texts: expected one each, in the same order.')
 
+# %% ../nbs/06a_alignment.ipynb #90fba6cb
 def best_strength(
     a:Tensor, e:Tensor, # as in `fit_ridge`
     held_out:float=.1 # share of the pairs, the last ones
@@ -239,7 +241,14 @@ def refine_estimates(search:AlignedSearch) -> None:
         rows.append(local_estimate(search.corrector.alignment, search.targets[i], others, search.pair_vectors([*judged])))
     search.estimates = torch.stack(rows)
 
-# %% ../nbs/06a_alignment.ipynb #557745a7
+# %% ../nbs/06a_alignment.ipynb #51efa091
+def nearest_texts(search:AlignedSearch, i:int, new:dict[str, tuple[int, ...]]) -> list[tuple[int, ...]]: # new: text -> ids
+    "The ids of the texts that are closest to the estimate of target `i`"
+    near = (search.pair_vectors([*new])@search.estimates[i]).topk(min(search.edits.proposals, len(new))).indices.tolist()
+    rows = [*new.values()]
+    return [rows[k] for k in near]
+
+# %% ../nbs/06a_alignment.ipynb #8f727932
 PROPOSED = 100  # edits of a hypothesis, the likeliest, that the pair's own embedder sees
 
 def aligned_edits(
@@ -257,16 +266,11 @@ def aligned_edits(
             if text.strip() and text not in search.judged[i]: found.setdefault(i, {}).setdefault(text, ids)
     return {i: nearest_texts(search, i, new) for i,new in found.items()}
 
-def nearest_texts(search:AlignedSearch, i:int, new:dict[str, tuple[int, ...]]) -> list[tuple[int, ...]]: # new: text -> ids
-    "The ids of the texts that are closest to the estimate of target `i`"
-    near = (search.pair_vectors([*new])@search.estimates[i]).topk(min(search.edits.proposals, len(new))).indices.tolist()
-    rows = [*new.values()]
-    return [rows[k] for k in near]
-
-# %% ../nbs/06a_alignment.ipynb #d9bc3176
+# %% ../nbs/06a_alignment.ipynb #fbc484ca
 SEARCH = 3, 4           # steps and beam of the pair's search in a round
 SEARCHED_ROUNDS = 3     # rounds that have one: later, edits alone find more
 
+# %% ../nbs/06a_alignment.ipynb #534b9f30
 def aligned_round(
     search:AlignedSearch,
     number:int # of the round, from 0
@@ -280,12 +284,13 @@ def aligned_round(
         refine_estimates(search)
     judge(search, aligned_edits(search), 'edit')
 
-# %% ../nbs/06a_alignment.ipynb #959ffcaf
+# %% ../nbs/06a_alignment.ipynb #636465a2
 TOGETHER = 32 # targets that are judged together
 
 def unreadable(h:Hypothesis) -> Hypothesis: # a text without words, which is not sent to the other embedder
     return Hypothesis(h.ids, h.text, None, -1., h.made_by)
 
+# %% ../nbs/06a_alignment.ipynb #e405c5a9
 def judged_answers(
     search:AlignedSearch,
     traces:list[list[Hypothesis]], # of the pair's own search, for each target
