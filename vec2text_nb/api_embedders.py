@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['MAX_INPUTS', 'MAX_BYTES', 'OPENAI_DIMS', 'VectorCache', 'request_batches', 'BadResponse', 'parse_response',
-           'check_openai_options', 'openai_client', 'request_vectors', 'encode_by_request', 'OpenAIEmbedder']
+           'tokens_charged', 'check_openai_options', 'openai_client', 'request_vectors', 'encode_by_request',
+           'OpenAIEmbedder']
 
 # %% ../nbs/00b_api_embedders.ipynb #3d0f8d42
 import hashlib, json, os, sqlite3
@@ -94,6 +95,14 @@ def parse_response(
     if not all(np.isfinite(v).all() for v in data.values()): raise BadResponse("an embedding holds a number that is not finite")
     return [data[i] for i in range(n)]
 
+# %% ../nbs/00b_api_embedders.ipynb #72a2cb75
+def tokens_charged(
+    text: str,  # body of the response
+) -> int:
+    "The tokens that a response names; 0 if it names none"
+    try: return int(json.loads(text)["usage"]["total_tokens"])
+    except (ValueError, KeyError, TypeError): return 0
+
 # %% ../nbs/00b_api_embedders.ipynb #6de8d38e
 OPENAI_DIMS = {"text-embedding-ada-002": 1536, "text-embedding-3-small": 1536, "text-embedding-3-large": 3072}
 
@@ -132,7 +141,10 @@ def request_vectors(
     "Send one request and check the response; an error says that the vectors received so far are kept"
     create, extra = e.client.embeddings.with_raw_response.create, {} if e.dimensions is None else {"dimensions": e.dimensions}
     kept = f"The vectors received so far are kept in {e.store.path}: call again, and only the rest is sent." if e.store else "Nothing is kept (cache_dir=False)."
-    with noted(kept): return parse_response(create(model=e.model, input=texts, encoding_format="float", **extra).text, len(texts), e.dim)
+    with noted(kept):
+        response = create(model=e.model, input=texts, encoding_format="float", **extra).text
+        e.tokens_paid += tokens_charged(response)
+        return parse_response(response, len(texts), e.dim)
 
 # %% ../nbs/00b_api_embedders.ipynb #0d7e7127
 def encode_by_request(
@@ -184,7 +196,7 @@ class OpenAIEmbedder(Embedder):
         self.batch_size, self.empty = batch_size, empty
         scope = [self.base_url, model, dimensions]
         self.store = None if cache_dir is False else VectorCache(cache_folder(cache_dir)/"openai.sqlite", scope, self.dim)
-        self.texts_paid = 0   # sent and answered
+        self.texts_paid = self.tokens_paid = 0   # sent and answered; tokens: as the server counts them
         self.to(default_device(device))
 
     @cached_property

@@ -24,6 +24,7 @@ def add_model_options(p:argparse.ArgumentParser) -> None:
     p.add_argument('--model', default='all-MiniLM-L6-v2', help='both models, or the hypothesizer alone: a name, a folder or a hub id (default: %(default)s, bundled)')
     p.add_argument('--corrector', metavar='FOLDER', help='the corrector, if --model is a hypothesizer alone: a folder or a hub id')
     p.add_argument('--embedder', metavar='NAME', help='name or folder of the embedder (default: the one the model names)')
+    p.add_argument('--align', metavar='FILE', help='alignment of another embedder with the one of the model, as align_embedder(...).save writes it: the vectors are those of the other embedder')
     p.add_argument('--backbone', metavar='T5', help='folder or name of the T5, if the model has no tokenizer')
     p.add_argument('--device', metavar='D', help='cpu, cuda, cuda:1 or mps (default: the best available)')
     p.add_argument('--batch_size', type=int, metavar='B', help='(vector, hypothesis) pairs per model call (default: as many as memory allows)')
@@ -32,7 +33,7 @@ def add_model_options(p:argparse.ArgumentParser) -> None:
 def read_models(a:argparse.Namespace): # -> Corrector
     "The corrector that the options name. Raises `ValueError`, `FileNotFoundError` or `RuntimeError` if it cannot be loaded."
     from vec2text_nb.pretrained import load_corrector
-    return load_corrector(a.model, a.corrector, a.embedder, a.backbone, a.device)
+    return load_corrector(a.model, a.corrector, a.embedder, a.backbone, a.device, align=a.align)
 
 # %% ../nbs/09_cli.ipynb #4a5e9727
 BEST = 20, 8, 8      # --best: steps, beam, rounds of edits

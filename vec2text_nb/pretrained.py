@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['BUNDLED', 'PRETRAINED', 'Pair', 'alias_file', 'check_alias', 'read_aliases', 'known_pairs', 'fixed_place',
            'register_alias', 'split_folder', 'find_pair', 'find_checkpoint', 'find_embedder', 'check_model',
-           'check_pair', 'check_fit', 'load_corrector', 'load_pretrained_corrector', 'save_corrector', 'model_digest',
-           'default_corrector', 'corrector_or_default', 'invert_embeddings', 'embed_strings', 'invert_strings',
-           'invert_embeddings_and_return_hypotheses']
+           'check_pair', 'check_fit', 'load_aligned', 'load_corrector', 'load_pretrained_corrector', 'save_corrector',
+           'model_digest', 'default_corrector', 'corrector_or_default', 'invert_embeddings', 'embed_strings',
+           'invert_strings', 'invert_embeddings_and_return_hypotheses']
 
 # %% ../nbs/07_pretrained.ipynb #c570bf1e
 import functools, json, os, shutil, warnings
@@ -18,13 +18,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from .alignment import AlignedCorrector, Alignment, load_alignment
 from .checkpoints import checkpoint_folder, load_tokenizer, save_model
 from .corrector import CorrectorEncoderModel
 from .edits import Edits
 from .embedders import KNOWN, OPENAI_DIMS, Embedder, float_type, is_path, load_embedder
 from .hypothesizer import InversionModel
 from .inputs import as_texts, writing_losses
-from .inversion import Corrector, Sampling, invert
+from .inversion import Corrector, Sampling
 from .utilities import default_device, digest_of, former_names, public_entry, similar_name, write_json
 
 __getattr__ = former_names(__name__)      # for names that have moved
@@ -169,6 +170,16 @@ def check_fit(inversion_model, corrector_model, embedder) -> None:
     if embedder.dim != dim: raise ValueError(f'The embedder {embedder.name} is {embedder.dim} wide, but this inverter was trained on {trained_on}, which is {dim} wide.')
     if corrector_model is not None: check_pair(inversion_model, corrector_model)
 
+# %% ../nbs/07_pretrained.ipynb #ec2fc51b
+def load_aligned(
+    pair:Corrector,
+    align:Alignment|str|Path, # or its file
+    embedder:Embedder|str|Path|None=None # the other one; None: the one that the alignment names
+) -> AlignedCorrector:
+    "A pair for the vectors of another embedder. Raises `FileNotFoundError` or `ValueError` if the parts do not belong together."
+    alignment = align if isinstance(align, Alignment) else load_alignment(align)
+    return AlignedCorrector(pair, find_embedder(embedder, alignment.facts['embedder'], pair.device), alignment)
+
 # %% ../nbs/07_pretrained.ipynb #3a3a0ccf
 @public_entry
 def load_corrector(
@@ -178,10 +189,12 @@ def load_corrector(
     backbone:str|None=None, # folder or name of the T5, in place of the config's model_name_or_path
     device=None, # None: the best there is
     dtype:torch.dtype|None=None, # of the two models; None: float32
-    tokenizer=None # of the T5; needed only with a model object that was made rather than loaded
+    tokenizer=None, # of the T5; needed only with a model object that was made rather than loaded
+    align:Alignment|str|Path|None=None # an alignment or its file: read vectors of another embedder, which `embedder` then names (None: as the alignment says)
 ) -> Corrector:
     "A `Corrector` from its parts. Raises `FileNotFoundError`, `RuntimeError`, `TypeError` or `ValueError` that says which part is missing or does not fit."
     device, dtype = default_device(device), float_type(dtype)
+    if align is not None: return load_aligned(load_corrector(inversion_model, corrector_model, None, backbone, device, dtype, tokenizer), align, embedder)
     check_model(inversion_model, InversionModel, 'inversion_model')
     if corrector_model is not None: check_model(corrector_model, CorrectorEncoderModel, 'corrector_model')
     if isinstance(inversion_model, (str, Path)):
@@ -230,11 +243,13 @@ def save_corrector(
 
 # %% ../nbs/07_pretrained.ipynb #1cb881c5
 def model_digest(corrector:Corrector) -> str: # 16 hexadecimal digits
-    "A hash over the weights of both models, and over their `no_repeat_ngram_size` where it is not 0"
+    "A hash over the weights of both models, over their `no_repeat_ngram_size` where it is not 0, and over an alignment"
     both = dict(hypothesizer=corrector.inversion_model, corrector=corrector.corrector_model)
     models = {name:model for name,model in both.items() if model is not None}
     sizes = {name:model.config.no_repeat_ngram_size for name,model in models.items() if model.config.no_repeat_ngram_size}
-    return digest_of(sizes, {f'{name}.{k}':v for name,model in models.items() for k,v in model.state_dict().items()})[:16]
+    weights = {f'{name}.{k}':v for name,model in models.items() for k,v in model.state_dict().items()}
+    if isinstance(corrector, AlignedCorrector): weights |= {f'alignment.{k}':getattr(corrector.alignment, k) for k in ('weight', 'center', 'offset')}
+    return digest_of(sizes, weights)[:16]
 
 # %% ../nbs/07_pretrained.ipynb #ecead1f9
 @functools.cache
@@ -269,7 +284,7 @@ def invert_embeddings(
     edits:Edits|None=None # edit what the search ends with; None: do not
 ) -> list[str]:
     "A text for each embedding. Raises `ValueError` or `TypeError` for what cannot be inverted, naming the rows."
-    return invert(corrector_or_default(corrector, embeddings), embeddings, num_steps, sequence_beam_width, batch_size=batch_size, max_length=max_length, no_repeat_ngram_size=no_repeat_ngram_size,
+    return corrector_or_default(corrector, embeddings).invert(embeddings, num_steps, sequence_beam_width, batch_size=batch_size, max_length=max_length, no_repeat_ngram_size=no_repeat_ngram_size,
                   keep_best=keep_best, progress=progress, initial=initial, sampling=sampling, edits=edits, score=bool(num_steps)).texts
 
 # %% ../nbs/07_pretrained.ipynb #1aabcb61
@@ -305,7 +320,7 @@ def invert_embeddings_and_return_hypotheses(
     progress:bool|None=None, initial:list[str]|None=None, sampling:Sampling|None=None, edits:Edits|None=None
 ) -> tuple[list[list[str]], list[Tensor]]: # texts of the batch after each step, their embeddings (B, D) after each step
     "The best hypothesis of each target after every step, with its embedding"
-    trace = invert(corrector_or_default(corrector, embeddings), embeddings, num_steps, sequence_beam_width, batch_size=batch_size, max_length=max_length, no_repeat_ngram_size=no_repeat_ngram_size,
+    trace = corrector_or_default(corrector, embeddings).invert(embeddings, num_steps, sequence_beam_width, batch_size=batch_size, max_length=max_length, no_repeat_ngram_size=no_repeat_ngram_size,
                    keep_best=keep_best, progress=progress, initial=initial, sampling=sampling, edits=edits).trace
     steps = range(len(trace[0])) if trace else ()
     return [[t[k].text for t in trace] for k in steps], [torch.stack([t[k].embedding for t in trace]) for k in steps]
