@@ -164,3 +164,35 @@ def test_loads_quickly_and_without_network():
     assert run.returncode == 0, run.stderr
     seconds, n = run.stdout.split()
     assert float(seconds) < 3 and n == "1"
+
+
+def test_further_kinds_say_where_they_come_from():
+    "The files of the page on kinds of texts are of the weights that the card is about, and its cosines are those of the scores"
+    found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in evaluate_bundled.KIND_RESULTS.glob("*.json")}
+    cosines = found.pop("cosines")
+    assert set(found) <= set(evaluate_bundled.KINDS) and set(evaluate_bundled.LANGUAGES) <= set(found)
+    assert {content["model_digest"] for content in [cosines, *found.values()]} == {RESULTS["wordnet"]["model_digest"]}
+    runs = {name: run for name, content in (RESULTS | found).items() for run in content["runs"] if run["setting"] == "20 steps, beam 8"}
+    assert runs.keys() == cosines["cosines"].keys()
+    for name, run in runs.items():
+        assert len(cosines["cosines"][name]) == run["n"]
+        assert sum(cosines["cosines"][name])/run["n"] == pytest.approx(run["scores"]["cos_sim"]["mean"], abs=1e-4)
+
+
+def test_sentences_are_the_same_in_five_languages_and_as_the_embedder_reads_them():
+    sets = {name: evaluate_bundled.texts_of(name) for name in evaluate_bundled.LANGUAGES}
+    assert all(len(set(texts)) == 30 for texts in sets.values())
+    assert sets["german"][2] == "ihr paket kommt am donnerstag zwischen zehn und zwolf uhr."
+    for name, texts in sets.items():
+        stored = json.loads(evaluate_bundled.results(name).read_text(encoding="utf-8"))["references"]
+        assert sorted(stored) == sorted(texts)
+
+
+def test_a_further_kind_leaves_the_card_alone(tmp_path, monkeypatch):
+    "It is run by name, beside the sets of the card, and its cosines are kept"
+    for name in ("RESULTS", "KIND_RESULTS"): monkeypatch.setattr(evaluate_bundled, name, tmp_path/name)
+    assert "not written" in evaluate_bundled.main(["--sets", "polish", "--n", "2", "--settings", "0"])
+    result = json.loads((tmp_path/"KIND_RESULTS"/"polish.json").read_text(encoding="utf-8"))
+    assert result["n"] == 2 and "Polish" in result["data"] and not (tmp_path/"RESULTS").exists()
+    evaluate_bundled.main(["--cosines"])
+    assert json.loads((tmp_path/"KIND_RESULTS"/"cosines.json").read_text(encoding="utf-8"))["cosines"] == {}

@@ -1,18 +1,26 @@
 """Score the bundled inverter on nine kinds of held-out texts, keep the scores in results/bundled/, and write the model card from them.
 
     python tools/evaluate_bundled.py             # hours; can be stopped and resumed
+    python tools/evaluate_bundled.py --n 40 --settings 0 20x8 --sets code docstrings english german french spanish polish
+    python tools/evaluate_bundled.py --cosines   # the cosine of each answer of a beam of 8 to its target, which the page below reads
     python tools/evaluate_bundled.py --card      # only rewrite the card from the JSON files
 
 The models were trained on other texts of the first three kinds, and on none of the rest. WordNet, the manuals and the King James Bible come
 from Debian packages; mails, speeches, tweets, reviews and editorials from archives of package indexes (vec2text_nb.corpora says how to get
-them); records and messages are invented. A set that cannot be read is "not run"."""
+them); records and messages are invented. A set that cannot be read is "not run".
+
+Code and languages, of which nbs/guides/how_good.ipynb shows what comes back, are further sets: they run only if --sets names them, their
+scores are kept in results/bundled_kinds/, and the card is not about them."""
 import argparse
 import shlex
 import sys
+import unicodedata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT/'results'/'bundled'
+KIND_RESULTS = ROOT/'results'/'bundled_kinds'
+SENTENCES = ROOT/'nbs'/'guides'/'sentences.csv'
 CARD = ROOT/'vec2text_nb'/'pretrained'/'all-MiniLM-L6-v2'/'README.md'
 RECORDS = 60_000  # the first ones; the models were trained on texts of the train split alone
 SETS = {  # name -> title, what the texts are
@@ -26,21 +34,40 @@ SETS = {  # name -> title, what the texts are
     'editorials': ('editorials (out of domain)', 'editorials of Hutto and Gilbert (2014); none in training'),
     'kjv': ('King James Bible (out of domain)', 'verses of the King James Bible of 3 to 24 words, lower-cased; none in training'),
 }
+LANGUAGES = ('english', 'german', 'french', 'spanish', 'polish')
+KINDS = {  # name -> what the texts are
+    'code': 'statements of the Python standard library; none in training',
+    'docstrings': "sentences of the Python standard library's docstrings that are not in the training texts, "
+                  "which hold others of its manual",
+    **{name: f'thirty everyday sentences in {name.title()}, the same in five languages, without accents; none in training'
+       for name in LANGUAGES},
+}
 SETTINGS = ('0', '1', '5', '20', '20x4', '20x8')
 
 
-def results(name): return RESULTS/f'{name}.json'
+def results(name): return (KIND_RESULTS if name in KINDS else RESULTS)/f'{name}.json'
+
+
+def without_accents(text):
+    "The text as the embedder's tokenizer reads it, which keeps neither case nor accents"
+    return ''.join(c for c in unicodedata.normalize('NFD', text) if unicodedata.category(c) != 'Mn')
 
 
 def texts_of(name):
     "All texts of a set that the models were not trained on"
-    from vec2text_nb.paper.out_of_domain import comparable
+    from vec2text_nb.data import clean_text
+    from vec2text_nb.paper.out_of_domain import code_texts, comparable, docstring_texts
     from vec2text_nb.sources import load_splits, load_texts
     if name in ('wordnet', 'manuals'): return load_splits(name)['test']
     if name == 'records': return load_splits(f'records:{RECORDS}')['test']
     if name == 'people': return load_splits('mails+speeches')['test']
     if name == 'messages': return load_texts('messages', 'test')
     if name == 'kjv': return comparable(load_texts('kjv'), min_words=3)
+    if name == 'code': return [text for text in code_texts() if text[0] not in '\'"']  # no docstrings
+    if name == 'docstrings':
+        seen = set(load_splits('manuals')['train'])
+        return [text for text in docstring_texts() if text not in seen]
+    if name in LANGUAGES: return [clean_text(without_accents(text)) for text in load_texts(SENTENCES, text_column=name)]
     return list(dict.fromkeys(load_texts({'reviews': 'products+films'}.get(name, name), 'test')))
 
 
@@ -57,8 +84,22 @@ def evaluate(name, corrector, a, command):
         scores = ', '.join(f"{k} {v['mean']} ± {v['sem']}" for k, v in run['scores'].items())
         time = f"; {run['seconds_per_text']} s per text" if run['seconds_per_text'] else ''
         print(f"{name}, {run['setting']}, n = {run['n']}: {scores}{time}", flush=True)
-    run_evaluation(corrector, texts, settings, results(name), SETS[name][1], command, a.seed, overwrite=a.overwrite, report=report,
+    data = KINDS[name] if name in KINDS else SETS[name][1]
+    run_evaluation(corrector, texts, settings, results(name), data, command, a.seed, overwrite=a.overwrite, report=report,
                    also=name_scores(texts) if name == 'records' else None)
+
+
+def keep_cosines(corrector, command):
+    "Write the cosine of each answer of 20 steps with a beam of 8 to its target, for all files that hold such answers, to cosines.json"
+    from vec2text_nb.metrics import cosine
+    from vec2text_nb.results import read_object, write_results
+    def cosines(texts, references):
+        return [round(c, 4) for c in cosine(*(corrector.embedder.encode(part, progress=False) for part in (texts, references))).tolist()]
+    files = {name: read_object(results(name)) for name in [*SETS, *KINDS] if results(name).exists()}
+    runs = {name: (content['references'], run) for name, content in files.items() for run in content['runs']
+            if run['setting'] == '20 steps, beam 8'}
+    found = {name: cosines(run['texts'], texts[:run['n']]) for name, (texts, run) in runs.items()}
+    write_results(KIND_RESULTS/'cosines.json', command, corrector, cosines=found)
 
 
 CARD_TEXT = '''# Bundled inverter for all-MiniLM-L6-v2
@@ -138,16 +179,19 @@ def main(argv=None):
     p.add_argument('--n', type=int, default=1000, help='texts of each set (default: %(default)s)')
     p.add_argument('--n_beam', type=int, help='texts for the settings with a beam, the first ones (default: all)')
     p.add_argument('--seed', type=int, default=0)
-    p.add_argument('--sets', nargs='+', default=list(SETS), choices=list(SETS), metavar='SET')
+    p.add_argument('--sets', nargs='+', default=list(SETS), choices=[*SETS, *KINDS], metavar='SET', help='default: those of the card')
     p.add_argument('--settings', nargs='+', default=SETTINGS, metavar='S', help='correction steps, or steps x beam width (default: all)')
     p.add_argument('--overwrite', action='store_true', help='replace results of other weights or other texts')
     p.add_argument('--card', action='store_true', help='only rewrite the card from the JSON files')
+    p.add_argument('--cosines', action='store_true', help='only write results/bundled_kinds/cosines.json')
     argv = sys.argv[1:] if argv is None else argv
     a = p.parse_args(argv)
     if not a.card:
         from vec2text_nb import load_pretrained_corrector
         corrector = load_pretrained_corrector('all-MiniLM-L6-v2')
-        for name in a.sets: evaluate(name, corrector, a, shlex.join(['python', 'tools/evaluate_bundled.py', *argv]))
+        command = shlex.join(['python', 'tools/evaluate_bundled.py', *argv])
+        if a.cosines: return keep_cosines(corrector, command)
+        for name in a.sets: evaluate(name, corrector, a, command)
     try: CARD.write_text(card(), encoding='utf-8')
     except ValueError as err: return f'The scores are kept, the card was not written: {err}. Run the other sets too.'
 
