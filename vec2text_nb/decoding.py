@@ -9,7 +9,7 @@ __all__ = ['trim_ids', 'pad_ids', 'CachedDecoder', 'fast_linear', 'LayerWeights'
 
 # %% ../nbs/05_decoding.ipynb #8b335e33
 import copy, math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property
 from typing import NamedTuple
 
