@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['KNOWN_TEXTS', 'CALIBRATION', 'EDGES', 'FEWEST', 'Attack', 'invert_rows', 'text_scores', 'fact_name', 'shifted',
-           'leak_figure', 'text_figures', 'cosine_figure', 'calibrate', 'calibration_numbers', 'bin_of', 'bin_means',
-           'calibration_curve', 'estimate_leak', 'estimate_from_cosines']
+           'or_none', 'leak_figure', 'text_figures', 'cosine_figure', 'calibrate', 'calibration_numbers', 'bin_of',
+           'bin_means', 'calibration_curve', 'estimate_leak', 'estimate_from_cosines']
 
 # %% ../nbs/08h_leak_scores.ipynb #0daeed93
 import json
@@ -78,17 +78,21 @@ def fact_name(kind:str) -> str: return 'name_recall' if kind == 'person' else f'
 def shifted(values:Sequence) -> list: # each row gets what belongs to the next one
     return [*values[1:], *values[:1]]
 
+# %% ../nbs/08h_leak_scores.ipynb #00117fb3
+def or_none(x:float) -> float|None: # rounded for a report; NaN: None
+    return None if np.isnan(x) else round(float(x), 4)
+
 # %% ../nbs/08h_leak_scores.ipynb #59051742
 def leak_figure(
     values:Sequence[float], chance:Sequence[float]|None, # of the answers, and of the shifted answers
     seed:int=0, groups:Sequence[int]|None=None # as in `bootstrap_interval`
-) -> dict: # value, low, high, chance, n
+) -> dict: # value, low, high (None for a single row), chance, n
     "A mean with its interval and its floor"
     value, low, high = bootstrap_interval(values, seed=seed, groups=groups)
     n = len(values if groups is None else set(groups))
     if value == high == 0: high = min(1, 3/n)
     if value == low == 1: low = max(0, 1 - 3/n)
-    return dict(value=round(value, 4), low=round(low, 4), high=round(high, 4), chance=None if chance is None else round(float(np.mean(chance)), 4), n=len(values))
+    return dict(value=or_none(value), low=or_none(low), high=or_none(high), chance=None if chance is None else or_none(np.mean(chance)), n=len(values))
 
 # %% ../nbs/08h_leak_scores.ipynb #e2548249
 def text_figures(
@@ -187,7 +191,7 @@ def estimate_leak(
         if not covered: continue
         draws = [weigh(bin_means(known[i], found[i], there[i])) for i in rng.integers(len(known), size=(500, len(known)))]
         low, high = np.nanquantile(draws, (.025, .975))
-        leak[metric] = dict(value=round(float(weigh(means)), 4), low=round(float(low), 4), high=round(float(high), 4), covered=round(covered, 4))
+        leak[metric] = dict(value=or_none(weigh(means)), low=or_none(low), high=or_none(high), covered=round(covered, 4))
     return leak
 
 # %% ../nbs/08h_leak_scores.ipynb #292dbfc3
