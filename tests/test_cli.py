@@ -15,7 +15,7 @@ import pytest
 from golden import GOLDEN, STORED
 from project import ROOT
 
-from vec2text_nb import cli
+from vec2text_nb import audit_command, cli
 from vec2text_nb.cli import invert_main
 from vec2text_nb.commands import only_writer
 from vec2text_nb.vector_files import vector_blocks
@@ -426,13 +426,14 @@ def test_best_stands_for_three_flags(run):
 
 # what the commands share
 
-@pytest.mark.parametrize("name", ["invert", "eval", "publish"])
+@pytest.mark.parametrize("name", ["invert", "eval", "publish", "audit"])
 def test_help_has_examples_that_parse_and_the_status(name, capsys):
     import shlex
-    main, parser = getattr(cli, f"{name}_main"), getattr(cli, f"{name}_parser")()
+    module = audit_command if name == "audit" else cli
+    main, parser = getattr(module, f"{name}_main"), getattr(module, f"{name}_parser")()
     with pytest.raises(SystemExit) as end: main(["--help"])
     text = capsys.readouterr().out
-    assert end.value.code == 0 and re.search(r"exit status:\n  0 .*\n  2 .*\n  130 ", text) and "--json" in text
+    assert end.value.code == 0 and re.search(r"exit status:\n  0 .*\n(  1 .*\n)?  2 .*\n  130 ", text) and "--json" in text
     examples = re.findall(rf"^  v2t-{name} (.*)$", text, re.M)
     assert len(examples) >= 2 and all(parser.parse_args(shlex.split(example)) for example in examples)
     with pytest.raises(SystemExit) as end: main(["--no_such_option"])

@@ -10,11 +10,15 @@ from project import ROOT, notebooks
 sys.path.insert(0, str(ROOT/"tools"))
 from time_guide import laptop_script, page, run
 
+from vec2text_nb.audit_command import audit_parser
 from vec2text_nb.cli import eval_parser, invert_parser
 from vec2text_nb.pair import pair_parser
 from vec2text_nb.run import parse_flags
 
-COMMAND = re.compile(r"`?\b(v2t-invert|v2t-eval|v2t-train-pair|v2t-train|torchrun --nproc_per_node \d -m vec2text_nb\.run) ([^`\n#]*)")
+NAMES = r"v2t-invert|v2t-eval|v2t-audit|v2t-train-pair|v2t-train|torchrun --nproc_per_node \d -m vec2text_nb\.run"
+COMMAND = re.compile(rf"`?\b({NAMES}) ([^`\n#]*)")
+
+PARSERS = {"v2t-invert": invert_parser, "v2t-eval": eval_parser, "v2t-audit": audit_parser, "v2t-train-pair": pair_parser}
 
 
 def test_a_newcomer_trains_an_inverter_with_the_commands_of_the_page(tmp_path):
@@ -29,7 +33,8 @@ def test_a_newcomer_trains_an_inverter_with_the_commands_of_the_page(tmp_path):
 
 def commands(text: str) -> list[tuple[str, list[str]]]:
     "The commands of a page, in its blocks and in its lines: name, arguments"
-    return [(m[1].split()[0], shlex.split(m[2])) for m in COMMAND.finditer(text.replace("\\\n", ""))]
+    prose = re.sub(r"^\|(?!.*`(?:v2t-|torchrun)[^`]* ).*$", "", text, flags=re.M)  # without tables that only name commands
+    return [(m[1].split()[0], shlex.split(m[2])) for m in COMMAND.finditer(prose.replace("\\\n", ""))]
 
 
 @pytest.mark.parametrize("name", [name for name in notebooks() if name.startswith("guides/")])
@@ -38,7 +43,7 @@ def test_the_other_commands_have_flags_that_exist(name):
         if command in ("v2t-train", "torchrun"):
             args = ["10" if a == "$STEPS" else a for a in args]
             parse_flags([*args, "--output_dir", "out", "--use_cpu", "True"])  # no GPU: some flags are refused without
-        else: {"v2t-invert": invert_parser, "v2t-eval": eval_parser, "v2t-train-pair": pair_parser}[command]().parse_args(args)
+        else: PARSERS[command]().parse_args(args)
 
 
 def test_the_commands_are_found():

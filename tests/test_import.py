@@ -97,3 +97,10 @@ def test_public_names():
 def test_an_unknown_name_is_an_error():
     run = python("import vec2text_nb", "try: vec2text_nb.nothing", "except AttributeError as error: print(error)")
     assert run.stdout.strip() == "module 'vec2text_nb' has no attribute 'nothing'"
+
+
+def test_help_loads_no_model():
+    "Parsing the arguments takes neither torch nor a client of a store"
+    modules = set(python("import sys", "from vec2text_nb import audit_command, cli", "audit_command.audit_parser().format_help()",
+                         "cli.invert_parser().format_help()", "print(*sys.modules)").stdout.split())
+    assert not modules & (LAZY | {"torch", "transformers", "numpy"})

@@ -207,7 +207,7 @@ def test_the_command_says_what_is_cut_and_what_is_lost(capsys, tmp_path):
     out, err = capsys.readouterr()
     assert [json.loads(line)["possibly_cut"] for line in out.splitlines()] == [True, False]
     assert err.count("warning") == 1 and "upper case" in err and "1 of 2 strings are longer" in err
-    (tmp_path/"vectors.csv").write_text("0.1,0.2\n")
+    (tmp_path/"vectors.csv").write_text("0.1,0.2\n", encoding="utf-8")
     assert invert_main([str(tmp_path/"vectors.csv")]) == 2
     assert "is a file, but not one of .npy" in capsys.readouterr().err
 
@@ -291,14 +291,15 @@ def test_code_of_the_models_own(tmp_path, monkeypatch):
     AutoTokenizer.from_pretrained(find_model(MINILM)).save_pretrained(folder)
     BertModel(BertConfig(vocab_size=30522, hidden_size=8, num_hidden_layers=1, num_attention_heads=2,
         intermediate_size=16)).save_pretrained(folder)
-    config = json.loads((folder/"config.json").read_text()) | dict(model_type="own", auto_map=dict(AutoConfig="own_code.OwnConfig",
-        AutoModel="own_code.OwnModel"))
-    (folder/"config.json").write_text(json.dumps(config))
-    (folder/"own_code.py").write_text(CODE)
+    config = json.loads((folder/"config.json").read_text(encoding="utf-8")) | dict(
+        model_type="own", auto_map=dict(AutoConfig="own_code.OwnConfig", AutoModel="own_code.OwnModel"))
+    (folder/"config.json").write_text(json.dumps(config), encoding="utf-8")
+    (folder/"own_code.py").write_text(CODE, encoding="utf-8")
     (folder/"modules.json").write_text(json.dumps([dict(idx=i, name=str(i), type=f"sentence_transformers.models.{k}", path=p) for i, (k,
-        p) in enumerate([("Transformer", ""), ("Pooling", "1_Pooling")])]))
+        p) in enumerate([("Transformer", ""), ("Pooling", "1_Pooling")])]), encoding="utf-8")
     (folder/"1_Pooling").mkdir()
-    (folder/"1_Pooling"/"config.json").write_text(json.dumps(dict(word_embedding_dimension=8, pooling_mode_mean_tokens=True)))
+    pooling = dict(word_embedding_dimension=8, pooling_mode_mean_tokens=True)
+    (folder/"1_Pooling"/"config.json").write_text(json.dumps(pooling), encoding="utf-8")
     assert "trust_remote_code=True" in refused(lambda: v.load_embedder(folder, device="cpu"))
     trusted = v.load_embedder(folder, device="cpu", trust_remote_code=True)
     assert trusted.dim == 8 and trusted.encode(["a"]).shape == (1, 8) and "own_code.py" in trusted.files

@@ -118,7 +118,7 @@ def test_a_chroma_that_is_written_to(chroma, monkeypatch, tmp_path):
         real(*args, **kwargs)
         if args[0] != tmp_path/"busy": return # copytree calls itself for the folders inside
         calls.append(1)
-        if len(calls) < busy: (tmp_path/"busy"/"new").write_text(str(calls))
+        if len(calls) < busy: (tmp_path/"busy"/"new").write_text(str(calls), encoding="utf-8")
     monkeypatch.setattr(shutil, "copytree", copytree)
     busy = 9
     with pytest.raises(OSError, match="another program is writing to it") as error: open_store(tmp_path/"busy")
@@ -281,7 +281,7 @@ def postgres():
     port, other = free_port(), {"user": "nobody"} if os.geteuid() == 0 else {}  # PostgreSQL does not run as root
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         secret = Path(folder)/"password"
-        secret.write_text(SECRET)
+        secret.write_text(SECRET, encoding="utf-8")
         if other: [shutil.chown(p, "nobody") for p in (folder, secret)]
         quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder, **other)
         make = [programs/"initdb", "-D", f"{folder}/data", "-U", "me", "--auth=scram-sha-256", f"--pwfile={secret}", "--no-sync"]
@@ -404,5 +404,5 @@ def test_a_missing_client(module, where, extra, monkeypatch, tmp_path):
     (VECTORS * (np.arange(N)[:, None] != 3), "row '3' holds only zeros")])
 def test_vectors_that_cannot_be_used(vectors, message, tmp_path):
     np.save(tmp_path/"v.npy", vectors)
-    with pytest.raises(ValueError, match=message) as error: open_store(tmp_path/"v.npy")
+    with pytest.raises(ValueError, match=message) as error, open_store(tmp_path/"v.npy") as store: store.sample(N)
     line(error)

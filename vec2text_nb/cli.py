@@ -109,13 +109,12 @@ def answer_chunks(
     import numpy as np
     from vec2text_nb.edits import Edits
     from vec2text_nb.inputs import writing_losses
-    from vec2text_nb.pretrained import embed_strings
     options = dict(batch_size=a.batch_size, max_length=a.max_length, no_repeat_ngram_size=a.no_repeat_ngram_size, keep_best=not a.last, edits=Edits(a.edits) if a.edits else None)
     strings = (text for _,part in given.chunks(1024) for text in part) if given.texts else ()
     if losses := writing_losses(strings, corrector.tokenizer, a.max_length or corrector.max_length): warnings.warn(losses)
     for first,part in given.chunks(chunk_size(a, corrector), start):
         texts = given.texts
-        vectors = embed_strings(part, corrector, a.max_length) if texts else np.stack(part)
+        vectors = corrector.embedder.encode([*part]) if texts else np.stack(part)
         row = first
         for found in corrector.invert_stream(vectors, a.steps, a.beam, **options):
             yield [dict(row=row+k, **(dict(given=part[row+k-first]) if texts else {}), recovered=text, cosine=round(cosine, 4), possibly_cut=cut) for k,(text,cosine,cut) in enumerate(zip(found.texts, found.cosines, found.possibly_cut))]

@@ -54,11 +54,14 @@ def stored_rows(
     return StoredRows(ids, matrix.astype(np.float32, copy=False), [None]*len(ids) if texts is None else [t if t is None else str(t) for t in texts])
 
 # %% ../nbs/01h_stored_rows.ipynb #80d46e54
-def check_rows(rows:StoredRows, dim:int, name:str) -> StoredRows:
+def check_rows(
+    rows:StoredRows, dim:int, name:str, # dim: of the store's vectors; name: of the store
+    zeros:bool=False # may vectors hold only zeros?
+) -> StoredRows:
     "The rows. Raises `ValueError` for another length, NaN, infinity or only zeros."
     v = rows.vectors
     if len(v) and v.shape[1] != dim: raise ValueError(f'{name}: the row {rows.ids[0]!r} has a vector of {v.shape[1]} numbers, but the first one has {dim}.')
-    for bad,what in [(~np.isfinite(v).all(1), 'NaN or infinity'), ((v == 0).all(1), 'only zeros')]:
+    for bad,what in [(~np.isfinite(v).all(1), 'NaN or infinity'), (~v.any(1) & (not zeros), 'only zeros')]:
         if bad.any(): raise ValueError(f'{name}: the vector of row {rows.ids[bad.argmax()]!r} holds {what}. Remove or repair it first.')
     return rows
 
@@ -129,11 +132,11 @@ class VectorStore:
         "The rows with these ids, in this order. Raises `ValueError` if there is no such row."
         with plain_errors(self.name, self.secret): return check_rows(self.pick(places_of(ids, self.ids, self.order, self.name)), self.dim, self.name)
 
-    def sample(self, n:int, seed:int=0) -> StoredRows: # in the order drawn
+    def sample(self, n:int, seed:int=0, zeros:bool=False) -> StoredRows: # in the order drawn; zeros: are vectors of only zeros allowed?
         "`n` random rows, or all if there are fewer. Raises `ValueError` for less than one row or a vector that cannot be used."
         if n < 1: raise ValueError(f'A sample of {n} rows: expected at least 1.')
         drawn = np.random.default_rng(seed).choice(len(self), min(n, len(self)), replace=False)
-        with plain_errors(self.name, self.secret): return check_rows(self.pick(self.order[drawn]), self.dim, self.name)
+        with plain_errors(self.name, self.secret): return check_rows(self.pick(self.order[drawn]), self.dim, self.name, zeros)
 
     def batches(self, size:int=1000) -> Iterator[StoredRows]:
         "All rows, once each, in the order of the store. Raises `ValueError` for a vector that cannot be used."
@@ -152,7 +155,7 @@ def ready(store:VectorStore, ids:Iterable) -> None: # ids: in the store's own or
     if twice.any(): raise ValueError(f'{store.name}: the id {id_texts(ordered[1:][twice][:1])[0]!r} occurs twice. Pass id_column= with a column of unique ids.')
     with closing(store.scan(100)) as blocks: first = next(blocks)
     store.dim = first.vectors.shape[1]
-    check_rows(first, store.dim, store.name)
+    check_rows(first, store.dim, store.name, zeros=True)
     if len(first) > 1 and (first.vectors == first.vectors[0]).all(): raise ValueError(f'{store.name}: the first {len(first)} vectors are all equal.')
 
 # %% ../nbs/01h_stored_rows.ipynb #9865d81e
