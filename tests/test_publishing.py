@@ -183,7 +183,7 @@ def damage(folder: Path, how: str):
 
 @pytest.mark.parametrize("how, error, says", [
     ("no weights", FileNotFoundError, "holds no weights"), ("pickled weights", ValueError, "pytorch_model.bin. Publish safetensors"),
-    ("pickled arguments", ValueError, "holds pickles.*training_args.bin"), ("cut", ValueError, "holds damaged weights"),
+    ("pickled arguments", ValueError, "holds pickles.*training_args.bin"), ("cut", ValueError, "model.safetensors is damaged"),
     ("no config", FileNotFoundError, "config.json"), ("broken config", ValueError, "config.json is not JSON"),
     ("two of a kind", ValueError, "two models of the same kind"),
     ("foreign", ValueError, "expected one of InversionModel, CorrectorEncoderModel"),

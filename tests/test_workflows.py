@@ -83,3 +83,16 @@ def test_the_site_is_published_in_one_way():
     "On the branch that Colab reads, not as an artifact too"
     text = (ROOT/".github"/"workflows"/"pages.yml").read_text(encoding="utf-8")
     assert "refs/heads/gh-pages" in text and "deploy-pages" not in text
+
+
+def test_the_newest_releases_are_tried_every_week():
+    "Without constraints.txt, on the newest Python of the settings"
+    path = ROOT/".github"/"workflows"/"newest.yml"
+    workflow = read(path)
+    minute, hour, day, month, weekday = workflow[True]["schedule"][0]["cron"].split()
+    assert (day, month) == ("*", "*") and weekday.isdigit()
+    steps = workflow["jobs"]["test"]["steps"]
+    assert steps[1]["with"]["python-version"] == setting("pythons").split()[-1]
+    run = [words for step in steps if "run" in step for words in commands(step["run"])]
+    assert run[0][1:4] == ["-m", "pip", "install"] and run[-1] == ["pytest"]
+    assert not any("constraint" in w or w == "-c" for words in run for w in words)

@@ -103,7 +103,7 @@ class EmbeddingConditionedT5(PreTrainedModel):
         dtype:torch.dtype|None=None, # None: float32
         revision:str|None=None # hub revision
     ):
-        "The model in eval mode. Raises `RuntimeError` if weights and architecture do not fit, `FileNotFoundError` or `ValueError` if a file or the device is not there."
+        "The model in eval mode. Raises `CheckpointError` if weights and architecture do not fit, `FileNotFoundError` or `ValueError` if a file or the device is not there."
         return import_module('vec2text_nb.checkpoints').load_model(cls, name_or_folder, backbone, device, dtype, revision)
 
 # %% ../nbs/03_hypothesizer.ipynb #0243a012

@@ -5,21 +5,24 @@
 # %% auto #0
 __all__ = ['POOLINGS', 'T5_ENCODERS', 'UNUSED', 'TOKENIZER_FILES', 'NOT_DECISIVE', 'OLD_FLAGS', 'PLAIN_ENCODER', 'PLAIN_DENSE',
            'ENCODE_OPTIONS', 'mean_pool', 'cls_pool', 'max_pool', 'check_texts', 'batches_by_length', 'encode_sorted',
-           'Embedder', 'Pipeline', 'encoder_class', 'check_weights', 'load_encoder', 'load_encoder_tokenizer',
-           'token_limit', 'load_dense', 'embed_batch', 'encoder_facts', 'LocalEmbedder', 'pooling_of', 'read_modules',
-           'read_pipeline', 'SentenceTransformerEmbedder']
+           'Embedder', 'Pipeline', 'encoder_class', 'check_weights', 'readable_weights', 'load_encoder',
+           'load_encoder_tokenizer', 'token_limit', 'load_dense', 'embed_batch', 'encoder_facts', 'LocalEmbedder',
+           'pooling_of', 'read_modules', 'read_pipeline', 'SentenceTransformerEmbedder']
 
 # %% ../nbs/00a_local_embedders.ipynb #77762d82
 import hashlib, inspect, json, re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from .utilities import cpu_by_default, default_device, digest_of, progress_bar, quiet, read_json, seeded
+from .utilities import CheckpointError, cpu_by_default, default_device, digest_of, progress_bar, quiet, read_json, read_tensors, seeded
 
 # %% ../nbs/00a_local_embedders.ipynb #87525c5a
 def mean_pool(
@@ -165,19 +168,29 @@ def check_weights(
     if extra: raise ValueError(f"{name}: this architecture has no place for: {', '.join(extra[:5])}; do config.json and the weights belong together?")
 
 # %% ../nbs/00a_local_embedders.ipynb #3d2c0306
+@contextmanager
+def readable_weights(
+    name: str, folder: Path,  # of a model that a library reads inside the block
+) -> Iterator[None]:
+    "Turn what a library says of damaged weights, or of a pickle with code, into a `CheckpointError` of one line"
+    try: yield
+    except (UnpicklingError, SafetensorError) as err:
+        raise CheckpointError(f"{name}: the weights in {folder} are damaged, or hold more than tensors, and such a pickle could run code when it is read. "
+                              "Nothing in it was run. Download them again, or ask their authors for safetensors.") from err
+
 def load_encoder(
     pipeline: Pipeline,         # its folder, and the pooling it is used with
     dtype: torch.dtype,         # of the weights
     name: str,                  # for error messages
     random_init: bool = False,  # untrained weights from the config alone, drawn from the current generator
 ) -> nn.Module:
-    "The encoder, in eval mode and frozen"
+    "The encoder, in eval mode and frozen; raises CheckpointError for weights that cannot be read, ValueError for those that do not fit"
     from transformers import AutoConfig
     config = AutoConfig.from_pretrained(pipeline.encoder, trust_remote_code=False)
     cls = encoder_class(config)
     if random_init: model = getattr(cls, "from_config", cls)(config).to(dtype)
     else:
-        model, info = cls.from_pretrained(pipeline.encoder, config=config, dtype=dtype, output_loading_info=True)
+        with readable_weights(name, pipeline.encoder): model, info = cls.from_pretrained(pipeline.encoder, config=config, dtype=dtype, output_loading_info=True)
         check_weights(info, pipeline.pooling, name)
     return model.eval().requires_grad_(False)
 
@@ -211,15 +224,14 @@ def load_dense(
     folder: Path,              # with config.json and model.safetensors or pytorch_model.bin
     random_init: bool = False, # keep the initial weights
 ) -> nn.Module:
-    "One dense layer of a sentence-transformers pipeline, float32; raises ValueError for an activation that is not in torch.nn"
-    from safetensors.torch import load_file
+    "One dense layer of a sentence-transformers pipeline, float32; raises CheckpointError for weights that cannot be read, ValueError for an activation that is not in torch.nn"
     config = read_json(folder/"config.json")
     activation = config.get("activation_function", "torch.nn.modules.activation.Tanh")
     if not activation.startswith("torch.nn."): raise ValueError(f"{folder.name}: activation {activation} is not in torch.nn")
     layer = nn.Linear(config["in_features"], config["out_features"], bias=config.get("bias", True))
     if not random_init:
         file = folder/"model.safetensors"
-        weights = load_file(file) if file.exists() else torch.load(folder/"pytorch_model.bin", map_location="cpu", weights_only=True)
+        weights = read_tensors(file if file.exists() else folder/"pytorch_model.bin")
         layer.load_state_dict({k.removeprefix("linear."): v.float() for k, v in weights.items()})
     return nn.Sequential(layer, getattr(nn, activation.rpartition(".")[2])()).eval().requires_grad_(False)
 
@@ -356,7 +368,7 @@ class SentenceTransformerEmbedder(Embedder):
         self.how = {k: v for k, v in options.items() if k in ENCODE_OPTIONS}
         made = {k: v for k, v in options.items() if k not in ENCODE_OPTIONS}
         made["model_kwargs"] = {"dtype": dtype} | made.get("model_kwargs", {})
-        with quiet(): self.model = SentenceTransformer(str(folder), device=str(self.device), **made)
+        with quiet(), readable_weights(name, folder): self.model = SentenceTransformer(str(folder), device=str(self.device), **made)
         self.max_tokens = int(self.model.max_seq_length or 512)
         self.normalized = bool(self.how.get("normalize_embeddings")) or (type(self.model[-1]).__name__ == "Normalize" and self.model.truncate_dim is None)
         self.dim = self._embed(["a"], self.max_tokens).shape[1]

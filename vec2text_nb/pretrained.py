@@ -49,8 +49,10 @@ PRETRAINED = {
 
 # %% ../nbs/07_pretrained.ipynb #0a59efe2
 def alias_file() -> Path:
-    "Where the user's aliases are kept; the file need not be there"
-    return Path(os.environ.get('VEC2TEXT_NB_ALIASES') or Path.home()/'.config'/'vec2text_nb'/'aliases.json').expanduser()
+    "Where the user's aliases are kept; the file need not be there. Raises `FileNotFoundError` for a user without a home folder, as in some containers."
+    if given := os.environ.get('VEC2TEXT_NB_ALIASES'): return Path(given).expanduser()
+    try: return Path.home()/'.config'/'vec2text_nb'/'aliases.json'
+    except RuntimeError as err: raise FileNotFoundError('This user has no home folder: name a file for aliases in $VEC2TEXT_NB_ALIASES.') from err
 
 def check_alias(
     name:str, entry, # as in the file
@@ -70,8 +72,9 @@ def check_alias(
 # %% ../nbs/07_pretrained.ipynb #181b4631
 def read_aliases() -> dict[str, Pair]: # empty if there is no file
     "The user's aliases. Raises `ValueError` that names the file and says what is wrong."
-    file = alias_file()
-    try: entries = json.loads(file.read_text(encoding='utf-8'))
+    try:
+        file = alias_file()
+        entries = json.loads(file.read_text(encoding='utf-8'))
     except FileNotFoundError: return {}
     except ValueError as err: raise ValueError(f'{file} is not JSON: {err}.') from err
     if not isinstance(entries, dict): raise ValueError(f'{file} holds no object: expected {{"NAME": {{"hypothesizer": FOLDER_OR_HUB_ID}}}}.')
@@ -108,8 +111,9 @@ def register_alias(
 # %% ../nbs/07_pretrained.ipynb #bd09dc0d
 def split_folder(pair:Pair) -> Pair:
     "A pair whose hypothesizer is a folder or repository with both models, as the two; others as they are"
-    folder = checkpoint_folder(pair.hypothesizer)
+    folder = checkpoint_folder(pair.hypothesizer, weights=False)
     if (folder/'config.json').exists() or not (folder/'hypothesizer').is_dir(): return pair
+    folder = checkpoint_folder(pair.hypothesizer)       # with the weights, now that it is known to hold both models
     return replace(pair, hypothesizer=str(folder/'hypothesizer'), corrector=str(folder/'corrector') if (folder/'corrector').is_dir() else None)
 
 def find_pair(
@@ -192,7 +196,7 @@ def load_corrector(
     tokenizer=None, # of the T5; needed only with a model object that was made rather than loaded
     align:Alignment|str|Path|None=None # an alignment or its file: read vectors of another embedder, which `embedder` then names (None: as the alignment says)
 ) -> Corrector:
-    "A `Corrector` from its parts. Raises `FileNotFoundError`, `RuntimeError`, `TypeError` or `ValueError` that says which part is missing or does not fit."
+    "A `Corrector` from its parts. Raises `FileNotFoundError`, `CheckpointError`, `TypeError` or `ValueError` that says which part is missing or does not fit."
     device, dtype = default_device(device), float_type(dtype)
     if align is not None: return load_aligned(load_corrector(inversion_model, corrector_model, None, backbone, device, dtype, tokenizer), align, embedder)
     check_model(inversion_model, InversionModel, 'inversion_model')
@@ -207,7 +211,7 @@ def load_corrector(
         return cls.from_pretrained(model, backbone=backbone, device=device, dtype=dtype)
     loaded = load(InversionModel, inversion_model)
     corrector = None if corrector_model is None else load(CorrectorEncoderModel, corrector_model)
-    if tokenizer is None: tokenizer = load_tokenizer(checkpoint_folder(loaded.name_or_path or backbone or loaded.config.model_name_or_path), backbone)
+    if tokenizer is None: tokenizer = load_tokenizer(checkpoint_folder(loaded.name_or_path or backbone or loaded.config.model_name_or_path, weights=False), backbone)
     embedder = find_embedder(embedder, loaded.config.embedder_model_api or loaded.config.embedder_model_name, device)
     check_fit(loaded, corrector, embedder)
     return Corrector(loaded, corrector, embedder, tokenizer)

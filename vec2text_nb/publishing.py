@@ -23,7 +23,6 @@ import torch
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelCardData, get_token
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
 from huggingface_hub.utils import validate_repo_id
-from safetensors import SafetensorError
 
 from .corrector import CorrectorEncoderModel
 from .embedders import KNOWN
@@ -84,9 +83,8 @@ def common_dtype(dtypes) -> torch.dtype: # of all weights; float32 if they diffe
     return found.pop() if len(found) == 1 else torch.float32
 
 def stored_dtype(folder:Path) -> torch.dtype:
-    "The precision of a checkpoint's weights. Raises `ValueError` for a damaged file."
-    try: return common_dtype(w.dtype for w in read_weights(folder).values())
-    except SafetensorError as err: raise ValueError(f'{folder} holds damaged weights: {err}.') from err
+    "The precision of a checkpoint's weights. Raises `CheckpointError` for a damaged file."
+    return common_dtype(w.dtype for w in read_weights(folder).values())
 
 # %% ../nbs/07b_publishing.ipynb #e9202561
 def load_checkpoint(

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['quiet', 'progress_bar', 'absent_because', 'best_device', 'default_device', 'cpu_by_default', 'similar_name',
            'public_entry', 'seeded', 'digest_of', 'data_digest', 'array_digest', 'key_digest', 'noted', 'one_line',
-           'write_atomically', 'write_json', 'read_json', 'cache_folder', 'former_places', 'former_names']
+           'write_atomically', 'write_json', 'read_json', 'CheckpointError', 'why_unread', 'read_tensors',
+           'cache_folder', 'former_places', 'former_names']
 
 # %% ../nbs/00_utilities.ipynb #0d2b0ef8
 import difflib, hashlib, json, os, sys
@@ -17,6 +18,7 @@ from importlib.resources import files
 from inspect import signature
 from logging import getLogger
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
@@ -204,6 +206,37 @@ def read_json(
     "The content of a JSON file. Raises `FileNotFoundError` without a file and without a default."
     path = Path(path)
     return default if default is not None and not path.exists() else json.loads(path.read_text(encoding="utf-8"))
+
+# %% ../nbs/00_utilities.ipynb #6ff964a2
+class CheckpointError(RuntimeError, ValueError):
+    "A checkpoint that is damaged, incomplete, or of another kind than the one expected"
+
+def why_unread(
+    file: Path,      # of weights
+    err: Exception,  # of the attempt to read it
+) -> str:            # what follows the name of the file
+    "What is wrong with a weight file, and what to do"
+    with open(file, "rb") as f: head = f.read(23)
+    if head == b"version https://git-lfs": return "is a pointer of Git LFS and not the weights: run `git lfs pull` in its folder."
+    if isinstance(err, UnpicklingError):
+        return "is refused: it holds more than tensors, and such a pickle could run code when it is read. Nothing in it was run. Ask its authors for safetensors."
+    return f"is damaged or incomplete ({str(err).splitlines()[0][:150] if str(err) else type(err).__name__}). Download it again."
+
+# %% ../nbs/00_utilities.ipynb #1fae622f
+def read_tensors(
+    file: Path,                     # `.safetensors`, or what `torch.save` wrote
+) -> "dict[str, torch.Tensor]":     # by name, on the CPU
+    "The tensors of a weight file, read without running code. Raises `CheckpointError` for a damaged file or one that holds anything else, `OSError` if it cannot be opened."
+    import torch
+    from safetensors.torch import load_file
+    try: found = load_file(file) if file.suffix == ".safetensors" else torch.load(file, map_location="cpu", weights_only=True)
+    except (OSError, MemoryError): raise
+    except Exception as err: raise CheckpointError(f"{file} {why_unread(file, err)}") from err     # a damaged pickle can fail in any way
+    if isinstance(found, dict) and all(isinstance(t, torch.Tensor) for t in found.values()):
+        if empty := [name for name, t in found.items() if t.is_meta]: raise CheckpointError(f"{file} holds {empty[0]} without its numbers: the model was saved before they were loaded.")
+        return found
+    held = ", ".join(map(str, found)) if isinstance(found, dict) else f"a {type(found).__name__}"
+    raise CheckpointError(f"{file} holds {held[:150]}: expected tensors by name, as in torch.save(model.state_dict(), FILE).")
 
 # %% ../nbs/00_utilities.ipynb #b4aede93
 def cache_folder(
