@@ -157,13 +157,13 @@ def test_killed_between_the_two_names(run, tmp_path):
 
 def breaking(monkeypatch, error, at: int):
     "The start of search number `at` meets an error"
-    from vec2text_nb import streams
-    calls, start = itertools.count(1), streams.start_searches
+    from vec2text_nb import inversion
+    calls, start = itertools.count(1), inversion.start_searches
 
     def once(batch):
         if next(calls) == at: raise error
         start(batch)
-    monkeypatch.setattr(streams, "start_searches", once)
+    monkeypatch.setattr(inversion, "start_searches", once)
 
 
 def test_interrupted(run, tmp_path, monkeypatch):

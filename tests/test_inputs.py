@@ -14,7 +14,7 @@ import scipy.sparse
 import torch
 
 import vec2text_nb as v
-from vec2text_nb import inputs, inversion
+from vec2text_nb import decoding, inputs
 from vec2text_nb.edits import Edits
 from vec2text_nb.inputs import as_matrix, as_texts, text_ids, what_is_lost, writing_losses
 from vec2text_nb.inversion import Sampling
@@ -157,7 +157,7 @@ def test_every_way_in_takes_the_same(pair, target):
     dtype="string"),
                                   pd.Index(["a", "b"]), pa.array(["a", "b"]), pa.chunked_array([["a"], ["b"]]), pa.array(["a",
                                       "b"]).dictionary_encode(), (c for c in "ab"), {"a": 1, "b": 2}.keys(), map(str, "ab"),
-                                      collections.deque("ab")], ids=repr)
+                                      collections.deque("ab")], ids=lambda form: type(form).__name__)
 def test_strings_in_any_form(form):
     got = as_texts(form)
     assert got == ["a", "b"] and {type(t) for t in got} == {str}
@@ -335,4 +335,4 @@ def test_free_memory_of_a_card_that_others_use(monkeypatch):
         name, lambda d, value=value: value)
     for name, value in dict(recommended_max_memory=100, driver_allocated_memory=130).items(): monkeypatch.setattr(torch.mps, name,
         lambda value=value: value)
-    assert [inversion.free_memory(torch.device(d)) for d in ("cuda", "mps")] == [120, 0]
+    assert [decoding.free_memory(torch.device(d)) for d in ("cuda", "mps")] == [120, 0]

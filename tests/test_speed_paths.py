@@ -10,7 +10,7 @@ import torch
 from golden import GOLDEN, STORED
 from project import ROOT
 
-from vec2text_nb import inversion, load_corrector, load_pretrained_corrector
+from vec2text_nb import decoding, inversion, load_corrector, load_pretrained_corrector
 
 sys.path.insert(0, str(ROOT/"tools"))
 import bench
@@ -76,7 +76,7 @@ def test_batches_order_and_threads(problem, steps, beams):
 def test_little_memory_changes_no_answer(problem, monkeypatch):
     corrector, targets = problem
     given = corrector.invert(targets, 2, 2).texts
-    monkeypatch.setattr(inversion, "free_memory", lambda device: 2**20)
+    monkeypatch.setattr(decoding, "free_memory", lambda device: 2**20)
     monkeypatch.setattr(inversion, "KNOWN_BYTES", 4*targets.shape[1]*3)          # three texts
     assert corrector.invert(targets, 2, 2, batch_size=64).texts == given
 

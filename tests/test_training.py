@@ -363,7 +363,7 @@ BAD_VECTORS = {
     "zeros": (wrong_rows(VECTORS, _300=0), ["only zeros", "row 300"]),
     "the wrong number": (VECTORS[:-1], ["399 vectors for 400 texts"]),
     "whole numbers": ((VECTORS*100).astype(np.int8), ["int8"]),
-    "one flat row": (VECTORS.reshape(-1)[:len(SENTENCES)], ["shape (400,)"]),
+    "one flat row": (VECTORS.reshape(-1)[:len(SENTENCES)], ["shape (1, 400)"]),
     "pickles": (np.array([None]*len(SENTENCES)), ["own.npy"]),
 }
 

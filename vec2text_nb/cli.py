@@ -48,7 +48,7 @@ def invert_parser() -> argparse.ArgumentParser:
     add_model_options(p)
     p.add_argument('--steps', type=int, default=20, metavar='N', help='maximum number of correction steps; 0: the first guess alone, in hundredths of a second per sentence (default: %(default)s)')
     p.add_argument('--beam', type=int, default=8, metavar='W', help='hypotheses kept at each step; 0: one, without a beam (default: %(default)s). With the default steps and beam, a sentence takes about 3 seconds on one core; for many vectors, --steps 5 --beam 4 is about five times faster')
-    p.add_argument('--edits', type=int, default=0, metavar='R', help='at most so many rounds of edits after the search, which change one token at a time (default: none)')
+    p.add_argument('--edits', type=int, default=0, metavar='R', help='rounds that go on with what the search ended with: edits, which change one token at a time, and more where they find nothing (default: none)')
     p.add_argument('--best', action='store_true', help='the best answers, slower than the default: --steps {} --beam {} --edits {}'.format(*BEST))
     p.add_argument('--max_length', type=int, metavar='L', help='maximum length of a text in tokens, including the start token (default: what the model was trained for)')
     p.add_argument('--no_repeat_ngram_size', type=int, metavar='N', help='no sequence of N tokens occurs twice in a text; 0: no limit (default: as the model says)')

@@ -113,12 +113,12 @@ class Comparison:
     texts: list[str]      # as recovered
     truths: list[str]     # one for each
     cosines: list[float]  # of each text's embedding to its target
-    marks: list[str]      # of each text: `CUT_MARK`, or nothing
+    marks: list[str] = field(default_factory=list) # of each text: `CUT_MARK`, or nothing; empty: nothing for all
 
     def __len__(self): return len(self.texts)
 
     def rows(self, show): # show: a run -> str
-        for text,truth,c,mark in zip(self.texts, self.truths, self.cosines, self.marks):
+        for text,truth,c,mark in zip(self.texts, self.truths, self.cosines, self.marks or ['']*len(self)):
             runs = word_runs(text, truth)
             found = sum(len(words) for kind,words in runs if kind == 'recovered')
             yield [f'{c:.3f}', f'{found}/{len(truth.split())}', ' '.join(show(*run) for run in runs) + mark]
