@@ -333,8 +333,7 @@ def proposers_of(
         sampling, seeds = Sampling(top_p=.9), [int(np.random.SeedSequence(h.ids).generate_state(1)[0]) for h in hypotheses]
         if c.corrector_model: return propose_corrections(c, targets, hypotheses, num, max_length, rows, sampling, seeds, weights, no_repeat_ngram_size=size)
         return decode_rows(weights, *model.encode(targets), max_length, num, sampling, seeds, size)
-    wider = dict(correction=(correct, CORRECTED)) if c.corrector_model else {}
-    return dict(edit=(edit, edits.proposals)), wider | dict(sample=(draw, DRAWN))
+    return dict(edit=(edit, edits.proposals)), (dict(correction=(correct, CORRECTED)) if c.corrector_model else {}) | dict(sample=(draw, DRAWN))
 
 # %% ../nbs/06_inversion.ipynb #acdeeeee
 CORRECTED, DRAWN = 8, 16 # for one that is stuck: corrections, and texts that are drawn
@@ -348,8 +347,8 @@ def improve_answers(
     "Go on with what the searches ended with, in rounds of proposals"
     known, traces = {}, [[*trace] for _,_,trace in answers]
     def embed(to, ids, made_by): return embed_candidates(corrector, to, ids, known, max_length, made_by)
-    proposers = proposers_of(corrector, max_length, rows, edits, no_repeat_ngram_size)
-    search = ProposalSearch(corrector.inversion_model, targets, [[a, trace[-1]] for a,_,trace in answers], edits, *proposers, embed)
+    search = ProposalSearch(corrector.inversion_model, targets, [[a, trace[-1]] for a,_,trace in answers], edits,
+                            *proposers_of(corrector, max_length, rows, edits, no_repeat_ngram_size), embed)
     for _ in range(edits.rounds):
         proposal_round(search)
         for trace,best in zip(traces, search.best): trace.append(best)
