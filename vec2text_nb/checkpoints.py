@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from .hypothesizer import InversionConfig, t5_architecture, untie_head
+from .inputs import list_some
 from .utilities import CheckpointError, default_device, quiet, read_json, read_tensors
 
 # %% ../nbs/04a_checkpoints.ipynb #68da15ea
@@ -105,8 +106,7 @@ def few_names(
     what:str, names:set[str] # what is wrong, and with which weights
 ) -> str: # empty if there are none
     "The first five names, and how many more there are"
-    shown = ', '.join(sorted(names)[:5])
-    return names and f"{what}: {shown}{f' and {len(names)-5} more' if len(names) > 5 else ''}" or ''
+    return f'{what}: {list_some(sorted(names))}' if names else ''
 
 def fit_weights(
     model:PreTrainedModel, # built by config, possibly on the meta device

@@ -134,11 +134,13 @@ def propose_corrections(
     return proposals
 
 # %% ../nbs/06_inversion.ipynb #936fa478
+KNOWN_BYTES = 2**26 # of embeddings that are remembered by their text
+
 def embed_candidates(
     corrector:Corrector,
     target:list[Tensor], # N targets (D,)
     ids:list[tuple[int, ...]], # N candidates
-    known:dict[str, Tensor], # text -> embedding (D,); new texts are added
+    known:dict[str, Tensor], # text -> embedding (D,); new texts are added, and the oldest forgotten
     max_length:int, # the embedder reads so many of its tokens
     made_by:str|list[str]='correction' # as in `Hypothesis`: of all, or of each
 ) -> list[Hypothesis]:
@@ -146,10 +148,10 @@ def embed_candidates(
     made_by = [made_by]*len(ids) if isinstance(made_by, str) else made_by
     texts = corrector.tokenizer.batch_decode([list(row) for row in ids], skip_special_tokens=True)
     if corrector.embedder is None: return [Hypothesis(row, text, None, math.nan, made) for row,text,made in zip(ids, texts, made_by)]
-    new = [t for t in dict.fromkeys(texts) if t not in known]
-    if new: known.update((t, e.clone()) for t,e in zip(new, corrector.embedder.encode(new, max_tokens=max_length, progress=False).to(corrector.device))) # a view would keep all of them
+    if new := [t for t in dict.fromkeys(texts) if t not in known]: known.update((t, e.clone()) for t,e in zip(new, corrector.embedder.encode(new, max_tokens=max_length, progress=False).to(corrector.device))) # a view would keep all of them
     embeddings = [known[t] for t in texts]
     cosines = cosine(torch.stack(embeddings), torch.stack(target)).tolist()
+    for text in [*known][:max(0, len(known) - KNOWN_BYTES//(4*corrector.dim))]: del known[text]                   # the oldest
     return [Hypothesis(*h) for h in zip(ids, texts, embeddings, cosines, made_by)]
 
 # %% ../nbs/06_inversion.ipynb #38b562f3
@@ -266,8 +268,6 @@ def start_searches(batch:SearchBatch) -> None:
     b.started = new.stop
 
 # %% ../nbs/06_inversion.ipynb #ffd239d5
-KNOWN_BYTES = 2**26 # of embeddings that are remembered by their text
-
 def ask_corrector(
     batch:SearchBatch,
     pairs:list[tuple[int, int, Hypothesis]] # up to `rows` of them, from `unasked`
@@ -280,7 +280,6 @@ def ask_corrector(
     targets = [b.targets[i] for i in which for _ in range(b.width)]
     flat = embed_candidates(b.corrector, targets, [ids for row in rows for ids in row], b.known, b.max_length, 'sample' if b.sampling else 'correction')
     for n,(i,_,h) in enumerate(pairs): b.asked[i][h.ids] = flat[n*b.width:(n+1)*b.width]
-    for text in [*b.known][:max(0, len(b.known) - KNOWN_BYTES//(4*b.targets.shape[1]))]: del b.known[text]
 
 # %% ../nbs/06_inversion.ipynb #deff1cc7
 def advance_search(batch:SearchBatch, i:int) -> None:
@@ -342,10 +341,11 @@ CORRECTED, DRAWN = 8, 16 # for one that is stuck: corrections, and texts that ar
 def improve_answers(
     corrector:Corrector, targets:Tensor, # (B, D)
     answers:list[tuple[Hypothesis, int, list[Hypothesis]]], # of the searches, see `answer_of`
-    edits:Edits, max_length:int, rows:int, no_repeat_ngram_size:int|None=None # as in `proposers_of`
+    edits:Edits, max_length:int, rows:int, no_repeat_ngram_size:int|None, # as in `proposers_of`
+    known:dict[str, Tensor] # text -> embedding: those of the searches, which are not embedded again
 ) -> list[tuple[Hypothesis, int, list[Hypothesis]]]: # the better answers; the traces are longer by `edits.rounds`
     "Go on with what the searches ended with, in rounds of proposals"
-    known, traces = {}, [[*trace] for _,_,trace in answers]
+    traces = [[*trace] for _,_,trace in answers]
     def embed(to, ids, made_by): return embed_candidates(corrector, to, ids, known, max_length, made_by)
     search = ProposalSearch(corrector.inversion_model, targets, [[a, trace[-1]] for a,_,trace in answers], edits,
                             *proposers_of(corrector, max_length, rows, edits, no_repeat_ngram_size), embed)
@@ -407,7 +407,7 @@ def invert_stream(
             if ready == done or edits and ready < min(done+together, len(targets)): continue
             answers = [batch.answers.pop(i) for i in range(done, ready)]
             if edits:
-                with ready_to_answer(corrector): answers = improve_answers(corrector, targets[done:ready], answers, edits, length, rows, no_repeat_ngram_size)
+                with ready_to_answer(corrector): answers = improve_answers(corrector, targets[done:ready], answers, edits, length, rows, no_repeat_ngram_size, batch.known)
             done = ready
             yield read_off(answers, length)
 
