@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['Budget', 'rate_at', 'DeviceTexts', 'padded_rows', 'texts_by_kind', 'place_texts', 'as_pairs', 'KindBatches',
-           'Optimizers', 'write_ids', 'Hypotheses', 'embed_ids', 'write_guesses', 'corrupt_ids', 'close_rows',
-           'resized_config', 'new_corrector', 'Stage', 'take_step', 'train_stage', 'half_on_gpu', 'hypothesizer_loss',
-           'corrector_loss', 'loss_by_kind']
+           'Optimizers', 'write_ids', 'Hypotheses', 'fast_in_half', 'half_where_fast', 'embed_ids', 'write_guesses',
+           'corrupt_ids', 'close_rows', 'resized_config', 'new_corrector', 'Stage', 'take_step', 'train_stage',
+           'hypothesizer_loss', 'corrector_loss', 'loss_by_kind']
 
 # %% ../nbs/08f_device_training.ipynb #7743ea3e
 import copy, math, time
@@ -218,6 +218,18 @@ class Hypotheses:
         on_device = torch.from_numpy(chosen).to(self.ids.device)
         return Hypotheses(self.rows[chosen], self.ids[on_device], self.vectors[on_device])
 
+# %% ../nbs/08f_device_training.ipynb #fa282b02
+def fast_in_half(device:torch.device) -> bool:
+    "Whether the device has instructions for bfloat16: GPUs, and processors with AVX-512 BF16 or AMX"
+    if device.type != 'cpu': return device.type == 'cuda'
+    known = getattr(torch.cpu, 'get_capabilities', dict)()     # torch 2.13 and later say
+    return bool(known.get('avx512_bf16') or known.get('amx_bf16'))
+
+def half_where_fast(device:torch.device): # a context manager
+    "Compute in bfloat16 where the device has instructions for it, and as usual elsewhere"
+    return torch.autocast(device.type, torch.bfloat16, enabled=fast_in_half(device))
+
+
 # %% ../nbs/08f_device_training.ipynb #6ab26342
 def embed_ids(
     ids:Tensor, # (M, L)
@@ -225,7 +237,8 @@ def embed_ids(
 ) -> Tensor: # (M, D) float16
     "Embeddings of the texts that the ids spell"
     texts = tokenizer.batch_decode(ids.cpu(), skip_special_tokens=True)
-    return embedder.encode(texts, batch_size=2048 if embedder.device.type == 'cuda' else 128, progress=None).half()
+    with half_where_fast(embedder.device):
+        return embedder.encode(texts, batch_size=2048 if embedder.device.type == 'cuda' else 128, progress=None).half()
 
 # %% ../nbs/08f_device_training.ipynb #a27e98d8
 def write_guesses(
@@ -238,8 +251,8 @@ def write_guesses(
     sample:bool=True # sample every second batch; False: decode all greedily
 ) -> Hypotheses:
     "Let the model write a text for each row, and embed it"
-    on_gpu = embedder.device.type == 'cuda'
-    writer, size = copy.deepcopy(model).to(torch.bfloat16 if on_gpu else torch.float32), batch_size or (8192 if on_gpu else 256)
+    writer = copy.deepcopy(model).to(torch.bfloat16 if fast_in_half(embedder.device) else torch.float32)
+    size = batch_size or (8192 if embedder.device.type == 'cuda' else 256)
     weights, parts = DecoderWeights(writer.encoder_decoder), torch.arange(len(rows), device=embedder.device).split(size)
     ids = torch.cat([write_ids(writer, weights, inputs(parts[i]), length, .7*(i % 2)*sample) for i in progress_bar(range(len(parts)), None, 'writing')])
     return Hypotheses(rows, ids, embed_ids(ids, tokenizer, embedder))
@@ -378,11 +391,6 @@ def train_stage(
                         held_out=stage.held_out()))
     stage.model.eval()
 
-# %% ../nbs/08f_device_training.ipynb #fa282b02
-def half_on_gpu(device:torch.device): # a context manager
-    "Compute in bfloat16 on a GPU, and as usual elsewhere"
-    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == 'cuda')
-
 # %% ../nbs/08f_device_training.ipynb #f47bd0cb
 def hypothesizer_loss(
     model:InversionModel, data:DeviceTexts
@@ -390,7 +398,7 @@ def hypothesizer_loss(
     "The loss of a hypothesizer on rows of texts"
     def loss(rows, width):
         labels = data.labels[rows, :width].long()
-        with half_on_gpu(labels.device): return model(data.vectors[rows].float(), labels=labels.masked_fill(labels == 0, -100)).loss
+        with half_where_fast(labels.device): return model(data.vectors[rows].float(), labels=labels.masked_fill(labels == 0, -100)).loss
     return loss
 
 # %% ../nbs/08f_device_training.ipynb #20d8cec4
@@ -402,7 +410,7 @@ def corrector_loss(
     def loss(rows, width):
         labels = data.labels[texts[rows], :width].long()
         given = (data.vectors[texts[rows]].float(), hypotheses.ids[rows, :width+1].long(), hypotheses.vectors[rows].float())
-        with half_on_gpu(labels.device): return model(*given, labels=labels.masked_fill(labels == 0, -100)).loss
+        with half_where_fast(labels.device): return model(*given, labels=labels.masked_fill(labels == 0, -100)).loss
     return loss
 
 # %% ../nbs/08f_device_training.ipynb #542e2176
