@@ -63,10 +63,10 @@ def batches_by_length(
     lengths: Callable[[list[str]], list[int]] | None = None,  # texts -> tokens of each; None: batches are full, sorted by characters
 ) -> list[list[int]]:   # numbers of the texts of each batch
     "Batches of texts of similar length, longest first"
-    order, batches = sorted(range(len(texts)), key=lambda i: -len(texts[i])), []
+    order, size, batches = sorted(range(len(texts)), key=lambda i: -len(texts[i])), {}, []
     for start in range(0, len(order), 64 * batch_size):
         part = order[start:start + 64 * batch_size]
-        size = dict(zip(part, lengths([texts[i] for i in part]) if lengths else [0] * len(part)))
+        size.update(zip(part, lengths([texts[i] for i in part]) if lengths else [0] * len(part)))
         for i in sorted(part, key=lambda i: -size[i]):
             if batches and len(batches[-1]) < batch_size and size[i] >= .8 * size[batches[-1][0]]: batches[-1].append(i)
             else: batches.append([i])
