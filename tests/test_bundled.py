@@ -10,8 +10,10 @@ from project import ROOT
 sys.path.insert(0, str(ROOT/"tools"))
 import evaluate_bundled
 
+from vec2text_nb.results import read_object
+
 FOLDER = evaluate_bundled.CARD.parent
-RESULTS = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(evaluate_bundled.RESULTS.glob("*.json"))}
+RESULTS = {path.stem: read_object(path) for path in sorted(evaluate_bundled.RESULTS.glob("*.json"))}
 by_set = pytest.mark.parametrize("name", RESULTS)
 
 
@@ -184,7 +186,7 @@ def test_sentences_are_the_same_in_five_languages_and_as_the_embedder_reads_them
     assert all(len(set(texts)) == 30 for texts in sets.values())
     assert sets["german"][2] == "ihr paket kommt am donnerstag zwischen zehn und zwolf uhr."
     for name, texts in sets.items():
-        stored = json.loads(evaluate_bundled.results(name).read_text(encoding="utf-8"))["references"]
+        stored = read_object(evaluate_bundled.results(name))["references"]
         assert sorted(stored) == sorted(texts)
 
 

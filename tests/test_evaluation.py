@@ -13,6 +13,7 @@ from vec2text_nb.cli import eval_main
 from vec2text_nb.commands import only_writer
 from vec2text_nb.evaluation import Setting, draw_texts, evaluate_inversion, results_table, run_evaluation
 from vec2text_nb.metrics import text_metrics
+from vec2text_nb.results import read_object, texts_beside
 
 TEXTS = [f"a {size} {kind} of {stuff}" for size in ("large", "small") for kind in ("sheet", "piece", "ball") for stuff in ("paper", "wood")]
 
@@ -52,7 +53,7 @@ def test_a_second_writer_is_refused(corrector, tmp_path):
     with only_writer(tmp_path/"r.json"), pytest.raises(BlockingIOError, match="Another process is writing"):
         evaluate(corrector, tmp_path/"r.json", ["0"])
     evaluate(corrector, tmp_path/"r.json", ["0"])
-    assert [f.name for f in tmp_path.iterdir()] == ["r.json"]
+    assert {f.name for f in tmp_path.iterdir()} == {"r.json", "r.texts.json.gz"}
 
 
 @pytest.mark.parametrize("chunk", [1, 5, 100])
@@ -75,7 +76,7 @@ def test_goes_on_in_the_middle_of_a_setting(corrector, tmp_path, monkeypatch):
     assert len(json.loads((tmp_path/"r.json").read_text(encoding="utf-8"))["runs"]) == 2
     assert len(list(tmp_path.glob("r.json.*.partial"))) == 1
     assert lasting(evaluate(corrector, tmp_path/"r.json", settings, chunk=4)) == lasting(whole)
-    assert calls == [4]*7 and {f.name for f in tmp_path.iterdir()} == {"whole.json", "r.json"}
+    assert calls == [4]*7 and {f.name for f in tmp_path.iterdir()} == {f"{name}{end}" for name in ("whole", "r") for end in (".json", ".texts.json.gz")}
     assert (tmp_path/"r.json").read_bytes()[:1] == b"{"
 
 
@@ -117,12 +118,14 @@ def test_finished_settings_are_not_run_again(corrector, tmp_path, monkeypatch):
 def test_refuses_other_results(corrector, tmp_path):
     path = tmp_path/"r.json"
     evaluate(corrector, path, ["0"])
-    before = path.read_bytes()
+    before = read_object(path)
     for options in (dict(texts=TEXTS[:5]), dict(texts=TEXTS[::-1]), dict(facts=dict(noise=.1))):
         with pytest.raises(ValueError, match="holds other results"): evaluate(corrector, path, ["0"], **options)
     path.write_text(path.read_text(encoding="utf-8").replace('"model_digest": "', '"model_digest": "x'), encoding="utf-8")
     with pytest.raises(ValueError, match="holds other results .model_digest: 'x"): evaluate(corrector, path, ["0"])
-    assert lasting(evaluate(corrector, path, ["0"], overwrite=True)) == lasting(json.loads(before))
+    assert lasting(evaluate(corrector, path, ["0"], overwrite=True)) == lasting(before)
+    texts_beside(path).unlink()
+    with pytest.raises(ValueError, match="its texts are missing: r.texts.json.gz"): evaluate(corrector, path, ["0"])
 
 
 def test_a_file_that_is_no_json(corrector, tmp_path):
@@ -155,7 +158,7 @@ def test_survives_kill_9(tmp_path):
     done = json.loads(part.read_text(encoding="utf-8"))["texts"][0]
     assert len(done) >= 50 and not (tmp_path/"r.json").exists()
     assert eval_main(argv) == 0
-    run = json.loads((tmp_path/"r.json").read_text(encoding="utf-8"))["runs"][0]
+    run = read_object(tmp_path/"r.json")["runs"][0]
     assert run["texts"][:len(done)] == done and run["n"] == len(run["texts"]) == 110 and not part.exists()
 
 
@@ -181,5 +184,5 @@ def test_prints_a_table_or_json(tmp_path, capsys):
     assert eval_main([*argv, "--json"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(row["num_steps"], row["n"]) for row in rows] == [(0, 4), (1, 4)]
-    found = json.loads((tmp_path/"new"/"r.json").read_text(encoding="utf-8"))
+    found = read_object(tmp_path/"new"/"r.json")
     assert found["command"].startswith("v2t-eval --dataset ") and all(t == t.lower() for t in found["references"])

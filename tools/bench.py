@@ -39,6 +39,7 @@ from vec2text_nb.embedders import Embedder
 from vec2text_nb.hypothesizer import InversionConfig, InversionModel
 from vec2text_nb.inversion import Corrector, pad_ids
 from vec2text_nb.metrics import cosine
+from vec2text_nb.results import read_object
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT/'results'/'speed'
@@ -93,7 +94,7 @@ def problem(model, length, n, seed, dtype=torch.float32):
     else:
         from vec2text_nb import load_pretrained_corrector
         corrector = load_pretrained_corrector(device='cpu')
-        texts = json.loads((ROOT/'results'/'bundled'/'wordnet.json').read_text(encoding='utf-8'))['references'][seed:seed+n]
+        texts = read_object(ROOT/"results"/"bundled"/"wordnet.json")['references'][seed:seed+n]
     targets = corrector.embedder.encode(texts, max_tokens=length, progress=False)
     for m in (corrector.inversion_model, corrector.corrector_model): m.to(dtype)
     return corrector, targets

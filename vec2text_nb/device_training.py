@@ -27,7 +27,9 @@ from .initialization import start_from_hypothesizer, wire_copy_heads
 from .sources import load_splits
 from .stores import embed_texts
 from .training import Pairs, Ragged, out_of_memory, tokenize
-from .utilities import progress_bar
+from .utilities import former_names, progress_bar
+
+__getattr__ = former_names(__name__)      # for names that have moved
 
 # %% ../nbs/08f_device_training.ipynb #d6b53919
 @dataclass(frozen=True)

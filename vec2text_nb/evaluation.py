@@ -19,16 +19,15 @@ import numpy as np
 from torch import Tensor
 
 from .commands import only_writer
-from .utilities import progress_bar
 from .edits import Edits
 from .inputs import as_texts, check_embeddings, text_ids
 from .inversion import Corrector, Inversion, Sampling, check_options
 from .metrics import mean_and_sem, per_sample_metrics
 from .records import name_in, records_of
-from .results import METRICS, TITLES, machine_class, markdown_table, metric_column, read_object, show_score, weight_digests
+from .results import METRICS, TITLES, machine_class, markdown_table, metric_column, read_object, show_score, texts_beside, weight_digests, write_evaluation
 from .sources import read_splits
-from .stores import data_digest, key_digest, write_json
-from .utilities import former_names
+from .stores import data_digest, key_digest
+from .utilities import former_names, progress_bar, write_json
 
 __getattr__ = former_names(__name__)      # for names that have moved
 
@@ -196,7 +195,8 @@ def stored_runs(
     if not path.exists(): return []
     results = read_object(path)
     differ = [f'{k}: {results.get(k)!r} there, {v!r} here' for k,v in facts.items() if results.get(k) != v]
-    if results.get('references') != references: differ.append(f"other texts: {len(results.get('references', []))} there, {len(references)} here")
+    if 'references' not in results: differ.append(f'its texts are missing: {texts_beside(path).name}')
+    elif results['references'] != references: differ.append(f"other texts: {len(results['references'])} there, {len(references)} here")
     if differ and overwrite: return []
     if differ: raise ValueError(f"{path} holds other results ({'; '.join(differ)}): choose another file, or allow it to be overwritten.")
     return results['runs']
@@ -250,7 +250,7 @@ def run_evaluation(
             part = path.with_name(f'{path.name}.{key_digest(key)}.partial')
             new = evaluate_search(corrector, texts[:s.n], group, targets if targets is None else targets[:s.n], part=part, **how)
             runs = sorted([r for r in runs if r['setting'] not in names] + new, key=lambda r: (r['num_steps'], r['sequence_beam_width']))
-            write_json(path, dict(command=command, date=new[-1]['date'], n=len(texts), seed=seed, machine=new[-1]['machine'], **facts, data=data, references=texts, runs=runs))
+            write_evaluation(path, dict(command=command, date=new[-1]['date'], n=len(texts), seed=seed, machine=new[-1]['machine'], **facts, data=data, references=texts, runs=runs))
             part.unlink()
             for run in new if report else (): report(run)
     return read_object(path)

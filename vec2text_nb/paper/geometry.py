@@ -17,9 +17,9 @@ import numpy as np
 from ..evaluation import Setting
 from ..experiments import Job, evaluate_job, load_inverter
 from ..metrics import per_sample_metrics
-from ..publishing import read_object
+from ..results import read_object, write_evaluation
 from ..sources import read_splits
-from ..stores import write_json
+
 
 # %% ../../nbs/paper/15_geometry.ipynb #457ef3fb
 def correlations(
@@ -88,7 +88,7 @@ def measure(job:Job, path:Path, command:str) -> None:
     encode = load_inverter(job.model).embedder.encode
     counts, texts = training_counts(job.facts['words_of']), results['references']
     vectors = encode(texts, progress=False)
-    write_json(path, results | dict(runs=[run | describe(run, texts, vectors, encode, counts) for run in results['runs']]))
+    write_evaluation(path, results | dict(runs=[run | describe(run, texts, vectors, encode, counts) for run in results['runs']]))
 
 # %% ../../nbs/paper/15_geometry.ipynb #ebc54b47
 MINI = dict(words_of='wordnet+records:60000') # where words are counted: what the inverter was trained on
