@@ -24,7 +24,8 @@ from .counted_embedders import CountedEmbedder
 from .display import Hypothesis, Inversion
 from .edits import Edits, mean_logp, propose_edits
 from .embedders import Embedder
-from .inversion import TOGETHER, Corrector, check_embeddings, check_options, embed_candidates, read_off
+from .inputs import check_embeddings
+from .inversion import TOGETHER, Corrector, check_options, embed_candidates, read_off
 from .inversion import invert as invert_with_pair
 from .metrics import cosine
 from .sources import read_splits, sample_texts

@@ -17,7 +17,7 @@ import torch
 from transformers import HfArgumentParser, TrainingArguments
 
 from .commands import new_parser
-from .stores import key_digest, write_json
+from .utilities import key_digest, write_json
 
 # %% ../nbs/08b_arguments.ipynb #33836b5e
 def flag_field(default, help:str): # help: as printed by --help

@@ -26,8 +26,7 @@ from .metrics import mean_and_sem, per_sample_metrics
 from .records import name_in, records_of
 from .results import METRICS, TITLES, machine_class, markdown_table, metric_column, read_object, show_score, texts_beside, weight_digests, write_evaluation
 from .sources import read_splits
-from .stores import data_digest, key_digest
-from .utilities import former_names, progress_bar, write_json
+from .utilities import data_digest, former_names, key_digest, progress_bar, write_json
 
 __getattr__ = former_names(__name__)      # for names that have moved
 

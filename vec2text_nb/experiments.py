@@ -20,9 +20,9 @@ from .baselines import BagOfWordsInverter, DecoderOnlyInverter
 from .decoding import DecoderWeights, beam_search
 from .embedders import load_embedder
 from .evaluation import Setting, describe_source, parse_setting, run_evaluation, source_texts, table_rows
-from .checkpoints import checkpoint_folder
+from .checkpoints import checkpoint_folder, load_tokenizer
 from .inversion import Corrector, Inversion
-from .pretrained import default_corrector, load_corrector, load_tokenizer
+from .pretrained import default_corrector, load_corrector
 from .results import markdown_table, metric_column, provenance, read_object, show_score
 from .utilities import one_line
 from .utilities import former_names

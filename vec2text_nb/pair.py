@@ -18,18 +18,19 @@ import numpy as np
 import torch
 
 from .arguments import claim_folder
+from .checkpoints import load_tokenizer
 from .commands import new_parser, only_writer, run_command
 from .device_training import (
     Budget, DeviceTexts, Hypotheses, KindBatches, Stage, as_pairs, corrector_loss, corrupt_ids, embed_ids, hypothesizer_loss, loss_by_kind, new_corrector, place_texts,
     texts_by_kind, train_stage, write_guesses)
-from .embedders import Embedder, default_device, load_embedder
-from .utilities import cache_folder
-from .evaluation import answers_after, machine_class
+from .embedders import Embedder, load_embedder
+from .results import machine_class
+from .utilities import cache_folder, default_device, write_atomically, write_json
+from .evaluation import answers_after
 from .hypothesizer import InversionConfig, InversionModel, t5_architecture
 from .initialization import make_backbone, start_from_probe, train_probe
 from .inversion import Corrector
-from .pretrained import load_corrector, load_tokenizer, save_corrector
-from .stores import write_atomically, write_json
+from .pretrained import load_corrector, save_corrector
 from .utilities import former_names
 
 __getattr__ = former_names(__name__)      # for names that have moved

@@ -19,10 +19,11 @@ import torch
 from torch import Tensor
 
 from .alignment import AlignedCorrector, Alignment, load_alignment
+from .api_embedders import OPENAI_DIMS
 from .checkpoints import checkpoint_folder, load_tokenizer, save_model
 from .corrector import CorrectorEncoderModel
 from .edits import Edits
-from .embedders import KNOWN, OPENAI_DIMS, Embedder, float_type, is_path, load_embedder
+from .embedders import KNOWN, Embedder, float_type, is_path, load_embedder
 from .hypothesizer import InversionModel
 from .inputs import as_texts, writing_losses
 from .inversion import Corrector, Sampling

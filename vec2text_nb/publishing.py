@@ -25,12 +25,12 @@ from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabl
 from huggingface_hub.utils import validate_repo_id
 
 from .corrector import CorrectorEncoderModel
-from .embedders import KNOWN
+from .embedders import KNOWN, is_path
 from .utilities import quiet
-from .checkpoints import checkpoint_folder, read_weights
+from .checkpoints import checkpoint_folder, load_tokenizer, read_weights, save_model
 from .hypothesizer import T5_KEYS, InversionModel
 from .inversion import Corrector
-from .pretrained import check_pair, is_path, load_tokenizer, model_digest, save_model
+from .pretrained import check_pair, model_digest
 from .results import card_table, read_object, read_results, results_source
 from .utilities import former_names
 

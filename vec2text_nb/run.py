@@ -21,20 +21,21 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from .api_embedders import OPENAI_DIMS
 from .arguments import DataArguments, ModelArguments, RunArguments, claim_folder, parse_flags, run_key
 from .baselines import BagOfWordsInverter, DecoderOnlyInverter, gpt2_architecture
 from .commands import only_writer, run_command
 from .corrector import CorrectorEncoderModel
 from .data import split_of
-from .embedders import OPENAI_DIMS, load_embedder
-from .utilities import cache_folder
-from .checkpoints import checkpoint_folder, read_weights
+from .embedders import load_embedder
+from .utilities import cache_folder, data_digest, write_atomically, write_json
+from .checkpoints import checkpoint_folder, load_tokenizer, read_weights
 from .hypothesizer import InversionConfig, InversionModel, t5_architecture
 from .initialization import start_from_hypothesizer, start_from_probe, train_probe, wire_copy_heads
 from .inversion import Corrector
-from .pretrained import find_checkpoint, find_pair, known_pairs, load_corrector, load_tokenizer
+from .pretrained import find_checkpoint, find_pair, known_pairs, load_corrector
 from .sources import load_texts, open_corpora, read_splits, sample_texts
-from .stores import data_digest, embed_texts, write_atomically, write_json
+from .stores import embed_texts
 from .utilities import array_digest, one_line
 from .vector_files import read_vectors
 from .training import CorrectorTrainer, HypothesizerTrainer, OnTheFly, Pairs, last_checkpoint, store_hypotheses, tokenize, with_hypotheses

@@ -24,14 +24,15 @@ from torch import Tensor
 from transformers import Trainer, TrainingArguments
 from transformers.trainer_utils import EvalLoopOutput
 
+from .checkpoints import save_model
 from .corrector import CorrectorEncoderModel
-from .decoding import greedy_search
+from .decoding import greedy_search, pad_ids
 from .embedders import Embedder
 from .hypothesizer import InversionModel
-from .inversion import Corrector, pad_ids
+from .inversion import Corrector
 from .loss_watch import LossWatch
 from .metrics import reference_names, text_metrics
-from .pretrained import model_digest, save_model
+from .pretrained import model_digest
 from .stores import ShardStore
 from .utilities import former_names
 

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from ..evaluation import Setting
 from ..experiments import Job
-from ..checkpoints import checkpoint_folder
+from ..checkpoints import checkpoint_folder, load_tokenizer
 from ..hypothesizer import InversionModel
-from ..pretrained import find_checkpoint, load_tokenizer
+from ..pretrained import find_checkpoint
 from ..run import run_training
-from ..stores import write_json
+from ..utilities import write_json
 
 # %% ../../nbs/paper/10_in_domain.ipynb #7e1260e8
 MINI_FLAGS = '''--dataset_name wordnet --use_less_data 8000 --fresh_backbone True --embedder_model_name all-MiniLM-L6-v2 --use_frozen_embeddings_as_input True

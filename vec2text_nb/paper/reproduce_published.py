@@ -13,8 +13,7 @@ import numpy as np
 
 from ..evaluation import Setting
 from ..experiments import Job, as_setting
-from ..results import METRICS, results_up_to_date, write_results
-from ..publishing import read_object
+from ..results import METRICS, read_object, results_up_to_date, write_results
 from ..run import load_experiment_and_trainer_from_pretrained
 from ..training import LOG_NAMES, CorrectorTrainer, Pairs
 
