@@ -1,9 +1,14 @@
 "The command that runs the paper's experiments, at their smallest size: one job of each kind. The workflow of CI runs all of them."
 import json
+from pathlib import Path
 
 import pytest
+from project import ROOT
 
-from vec2text_nb.paper.reproduce import all_jobs, main
+from vec2text_nb import load_pretrained_corrector
+from vec2text_nb.paper.reproduce import NOTEBOOKS, all_jobs, main
+from vec2text_nb.pretrained import model_digest
+from vec2text_nb.results import read_object
 from vec2text_nb.sources import function_splits
 
 JOBS = ["in_domain_token_beam", "in_domain_decoder_only", "no_feedback", "ood_random_strings", "initialisation_rounds", "defence_retrieval",
@@ -33,3 +38,24 @@ def test_the_smoke_size_is_run_once(tmp_path, monkeypatch, capsys):
     assert {name: path.read_bytes() for name, path in files.items()} == before
     assert f"{len(JOBS)} of {len(JOBS)} jobs have their results" in capsys.readouterr().out
     function_splits.cache_clear()
+
+
+def digest_of(path: Path) -> str:
+    "The weights that a results file is about; empty for one about none"
+    return read_object(path).get("model_digest", "")
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS)
+def test_a_page_shows_the_pair_that_ships_or_says_whose_scores_it_shows(notebook):
+    page = "".join("".join(c["source"]) for c in read_object(ROOT/"nbs"/"paper"/f"{notebook}.ipynb")["cells"] if c["cell_type"] == "markdown")
+    jobs = [job.name for name, job in all_jobs("mini") if (name, job.model) == (notebook, "all-MiniLM-L6-v2")]
+    files = [ROOT/"results"/"mini"/f"{job}.json" for job in jobs]
+    other = {digest_of(path) for path in files if path.exists()} - {model_digest(load_pretrained_corrector(device="cpu"))}
+    assert ("Not yet run with the pair that ships" in page) == bool(other)
+    assert all(f"`{digest}`" in page for digest in other)
+
+
+@pytest.mark.parametrize("folder", ["audit", "bundled", "bundled_kinds", "search"])
+def test_other_scores_are_of_the_pair_that_ships(folder):
+    digests = {path.name: digest_of(path) for path in (ROOT/"results"/folder).glob("*.json")}
+    assert set(digests.values()) == {model_digest(load_pretrained_corrector(device="cpu"))}, digests
