@@ -204,7 +204,7 @@ def build_model(
     except Exception as err: raise CheckpointError(f'{place}: its config describes no {cls.__name__} ({type(err).__name__}: {one_line(err)[:200]}).') from err
     t5 = model.encoder_decoder.config
     for name in ('decoder_start_token_id', 'pad_token_id', 'eos_token_id'):
-        if not isinstance(i := getattr(t5, name), int) or not 0 <= i < t5.vocab_size: raise CheckpointError(f'{place}: the {name} of its T5 is {brief(i)}: expected the number of one of its {t5.vocab_size} tokens.')
+        if not isinstance(i := getattr(t5, name, None), int) or not 0 <= i < t5.vocab_size: raise CheckpointError(f'{place}: the {name} of its T5 is {brief(i)}: expected the number of one of its {t5.vocab_size} tokens.')
     return model
 
 # %% ../nbs/04a_checkpoints.ipynb #14fbd120

@@ -55,7 +55,7 @@ def why_not_rows(
     if isinstance(x, set|frozenset): return 'is a set, which has no order: pass a list'
     if isinstance(x, Path): return 'is a path: read the file first'
     if hasattr(x, 'read'): return 'is an open file: read it first, such as [line.strip() for line in file] for a text on each line'
-    if isinstance(data := getattr(x, 'data', None), list) and data and hasattr(data[0], 'embedding'): return 'is a response of an API: pass [item.embedding for item in x.data]'
+    if not hasattr(x, '__array__') and isinstance(data := getattr(x, 'data', None), list) and data and hasattr(data[0], 'embedding'): return 'is a response of an API: pass [item.embedding for item in x.data]'
     if not has_rows(x): return f'is {brief(x)} ({type(x).__name__})'
 
 # %% ../nbs/02c_inputs.ipynb #9d190ed8
@@ -193,7 +193,7 @@ def check_row(
     if isinstance(row, bytes|bytearray|np.void) or isinstance(row, memoryview) and row.itemsize == 1: raise TypeError(f'{of} is bytes: np.frombuffer(row, np.float32) reads a vector that was stored as float32.')
     if is_number(row): raise TypeError(f'{of} is one number, {row}, beside rows that are vectors.')
     if isinstance(row, Mapping): raise TypeError(f'{of} is a dict with the keys {list_some([*row])}: pass the vector that is in it.')
-    if hasattr(row, 'embedding'): raise TypeError(f'{of} is an object that holds a vector ({type(row).__name__}): pass its .embedding.')
+    if name := next((name for name in ('embedding', 'vector') if hasattr(row, name)), None): raise TypeError(f'{of} is an object that holds a vector ({type(row).__name__}): pass its .{name}.')
     if why := why_not_rows(row): raise TypeError(f'{of} {why}; expected a vector (D,).')
 
 # %% ../nbs/02c_inputs.ipynb #727ba09a
@@ -287,12 +287,15 @@ def check_states(
         raise ValueError(f'The model computes NaN or infinity for the embeddings in rows {rows}: they are too large for {str(states.dtype).removeprefix("torch.")}, or its weights are damaged. Load it with dtype=torch.float32, or pass the vectors as their embedder gives them.')
 
 # %% ../nbs/02c_inputs.ipynb #b0f401ba
-def why_not_text(x) -> str: # what follows 'strings[3] is'
+def why_not_text(
+    x, what:str='strings' # an item of these
+) -> str: # what follows 'strings[3] is'
     "What was given in the place of a string, and how to make one of it"
     if isinstance(x, bytes|bytearray|memoryview): return 'bytes: decode it first, as text.decode().'
     if isinstance(x, Mapping): return f'a dict with the keys {list_some([brief(k) for k in x])}: pass the text that is in it.'
     said = f'{brief(x, 30)} ({type(x).__name__}): expected a string.'
-    if isinstance(x, list|tuple) and any(isinstance(v, str) for v in x): return f'{said} Pass [row[{next(i for i,v in enumerate(x) if isinstance(v, str))}] for row in x].'
+    places = [i for i,v in enumerate(x) if isinstance(v, str)] if isinstance(x, list|tuple) else []
+    if places: return f'{said} Pass ' + (f'[row[{places[0]}] for row in {what}].' if len(places) == 1 else 'one list, with no lists in it.')
     if is_number(x) or isinstance(x, list|tuple) or getattr(x, 'ndim', 0): return f'{said} To invert vectors, use invert_embeddings.'
     return said
 
@@ -310,7 +313,7 @@ def as_texts(
     if not isinstance(texts, list): return as_texts(texts, what)               # an array of no dimensions
     if missing := [i for i,text in enumerate(texts) if is_missing(text)]: raise ValueError(f"{what} has no text in rows {list_some(missing)} (None or NaN): leave these rows out, or put '' there.")
     for i,text in enumerate(texts):
-        if not isinstance(text, str): raise TypeError(f'{what}[{i}] is {why_not_text(text)}')
+        if not isinstance(text, str): raise TypeError(f'{what}[{i}] is {why_not_text(text, what)}')
     return check_texts([str.__str__(text) for text in texts], what)      # the text itself, where a subclass shows another, as Enum does
 
 # %% ../nbs/02c_inputs.ipynb #5985f873

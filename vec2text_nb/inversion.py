@@ -314,8 +314,7 @@ MOST = dict(num_steps=10_000, sequence_beam_width=1024, max_length=2**14) # far 
 
 def check_options(num_steps, width, batch_size, max_length, no_repeat_ngram_size, corrector:Corrector, edits=None, sampling=None, keep_best=True) -> None:
     "Raise `ValueError` or `TypeError` for options that make no sense, saying what to do"
-    for name,value,least in [('num_steps', num_steps, 0), ('sequence_beam_width', width, 0), ('batch_size', batch_size, 1), ('max_length', max_length, 2),
-                             ('no_repeat_ngram_size', no_repeat_ngram_size, 0)]:
+    for name,value,least in [('num_steps', num_steps, 0), ('sequence_beam_width', width, 0), ('batch_size', batch_size, 1), ('max_length', max_length, 2), ('no_repeat_ngram_size', no_repeat_ngram_size, 0)]:
         if value is not None: whole_number(name, value, least, MOST.get(name))
     true_or_false(keep_best=keep_best)
     if not isinstance(sampling, Sampling|None): raise TypeError(f'sampling is {brief(sampling)}: expected Sampling(), perhaps with other numbers, as Sampling(top_p=.9).')

@@ -414,7 +414,8 @@ class SentenceTransformerEmbedder(Embedder):
         with quiet(), accepted_options(name, options), readable_weights(name, folder): self.model = SentenceTransformer(str(folder), device=str(self.device), **made)
         self.max_tokens = int(self.model.max_seq_length or 512)
         self.normalized = bool(self.how.get("normalize_embeddings")) or (type(self.model[-1]).__name__ == "Normalize" and self.model.truncate_dim is None)
-        self.dim = self._embed(["a"], self.max_tokens).shape[1]
+        with accepted_options(name, options): self.dim = self._embed(["a"], self.max_tokens).shape[1]
+        if self.dim < options.get("truncate_dim", 0): raise ValueError(f"truncate_dim is {options['truncate_dim']}: {name} gives {self.dim} dimensions")
         texts = (f for f in sorted(folder.rglob("*")) if f.suffix in (".json", ".txt", ".model") or (f.suffix == ".py" and options.get("trust_remote_code")))
         self.files = {str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest() for f in texts}
 

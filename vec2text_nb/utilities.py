@@ -157,8 +157,8 @@ def check_place(
     name: str, value,  # of an argument that says where a model is
 ) -> None:
     "Raise `TypeError` for what is neither text nor a path, `ValueError` for an empty one"
-    if not isinstance(value, str | Path): raise TypeError(f"{name} is {brief(value)} ({type(value).__name__}): expected a folder or a name.")
-    if not str(value).strip() or value == Path(""): raise ValueError(f"{name} is empty: expected a folder or a name.")
+    if not isinstance(value, str | Path): raise TypeError(f"{name} is {brief(value)} ({type(value).__name__}): expected a name, a folder or a hub id.")
+    if not str(value).strip() or value == Path(""): raise ValueError(f"{name} is empty: expected a name, a folder or a hub id.")
 
 # %% ../nbs/00_utilities.ipynb #4621640d
 @contextmanager
@@ -248,7 +248,7 @@ def read_json(
 ) -> dict:             # or whatever the file holds
     "The content of a JSON file. Raises `FileNotFoundError` without a file and without a default."
     path = Path(path)
-    return default if default is not None and not path.exists() else json.loads(path.read_text(encoding="utf-8-sig"))
+    return default if default is not None and not path.exists() else json.loads(path.read_text(encoding="utf-8"))
 
 # %% ../nbs/00_utilities.ipynb #6ff964a2
 class CheckpointError(RuntimeError, ValueError):
