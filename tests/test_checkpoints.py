@@ -279,12 +279,14 @@ EMBEDDER_FILES = {"modules.json": ["{", '{"a": 1}', "[1]", '[{"path": ""}]'], "1
                   "sentence_bert_config.json": ['{"max_seq_length": "x"}', '{"max_seq_length": 0}', "[]"], "config_sentence_transformers.json": ["[]", '{"prompts": {"a": 5}, "default_prompt_name": "a"}']}
 
 
+@pytest.fixture(scope="module")
+def minilm_files(): return find_model(MINILM)
+
+
 @pytest.mark.parametrize("file, text", [(file, text) for file, texts in EMBEDDER_FILES.items() for text in texts])
-def test_an_embedder_whose_files_say_nothing(file, text, tmp_path):
+def test_an_embedder_whose_files_say_nothing(file, text, tmp_path, minilm_files):
     folder = tmp_path/"own"
-    folder.mkdir()
-    for f in find_model(MINILM).rglob("*"):
-        if f.is_file(): (folder/f.relative_to(find_model(MINILM))).parent.mkdir(exist_ok=True, parents=True), os.symlink(f, folder/f.relative_to(find_model(MINILM)))
+    shutil.copytree(minilm_files, folder, copy_function=os.symlink)
     (folder/file).unlink(missing_ok=True)
     (folder/file).write_text(text, encoding="utf-8")
     with pytest.raises(CheckpointError) as error: load_embedder(folder, device="cpu")

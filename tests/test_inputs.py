@@ -147,7 +147,7 @@ def test_the_callers_vectors_stay_as_they_are():
     (pd.DataFrame(dict(id=["x"], v=[L[0]])), "table['v']"), (pa.table(dict(id=["x"], v=[L[0]])), "table['v']"),
         (pd.DataFrame(dict(v=[L[0]])), "table['v']"), (object(), "object"), (A.astype(object).astype(str), "as text"),
     ([base64.b64encode(np.ones(64, "f4").tobytes()).decode()], "b64decode"), ("[1, 2]", "json.loads"), (["{.1,.2}"], "strip('{}')"), ([".1, .2"], "text.split(',')"), (np.array(["[.1]"]), "json.loads"),
-    ([memoryview(b"0000")], "np.frombuffer"), (np.array([b"0000"*2]), "np.frombuffer(x"), (np.array([b"0000"*2], "V8"), "np.frombuffer(x"), ([(b"0000",)], "[row[0] for row in x]"), ([("a", L[0]), ("b", L[1])], "[row[1] for row in x]"),
+    ([memoryview(b"0000")], "np.frombuffer"), (np.array([b"\x01\x02"*4]), "np.frombuffer(x"), (np.array([b"0000"*2], "V8"), "np.frombuffer(x"), ([(b"0000",)], "[row[0] for row in x]"), ([("a", L[0]), ("b", L[1])], "[row[1] for row in x]"),
     (np.zeros(2, [("id", "i4"), ("v", "f4", 2)]), "Pass x['v']"), (np.zeros(2, [("x", "f4"), ("y", "f4")]), "structured_to_unstructured"), ([*np.zeros(2, [("id", "i4"), ("v", "f4", 2)])], "record with the fields id, v"),
     (dict(ids=["a"], embeddings=A), "x['embeddings']"), (dict(arr_0=A), "x['arr_0']"), ({}, "empty dict"), (pd.DataFrame(dict(id=["x"], a=[.5], b=[.5])), "drop(columns=['id'])"), (E[None, :1], "x.squeeze()"),
     ([Point()], "pass its .vector"), (torch.nn.Linear(2, 2), "Linear"), (torch.Tensor, "Tensor"), (pd.Series(["a"]).str, "StringMethods")])
@@ -168,6 +168,7 @@ def test_numbers_that_no_embedder_gives(given, says):
     assert says in refused(lambda: inputs.check_embeddings(given, 2, "a toy"))
 
 
+@pytest.mark.filterwarnings("ignore:The embeddings have norms")
 def test_numbers_that_a_model_cannot_compute():
     "Half precision, a damaged checkpoint, an embedder that fails: an error instead of an empty text"
     broken = v.load_pretrained_corrector(device="cpu", dtype="float16")

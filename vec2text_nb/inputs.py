@@ -40,7 +40,7 @@ def which_key(
 
 def has_rows(x) -> bool:
     "Can it be read as an array, or row by row?"
-    if not isinstance(x, type) and any(hasattr(x, name) for name in ('__array__', '__dlpack__', '__array_interface__')): return True
+    if isinstance(x, memoryview) or not isinstance(x, type) and any(hasattr(x, name) for name in ('__array__', '__dlpack__', '__array_interface__')): return True
     try: iter(x)
     except TypeError: return False
     return True
