@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LANGUAGE_MODEL', 'OTHER_KINDS', 'read_config', 'other_kind', 'check_kind', 'shard_files', 'weight_files',
            'read_weights', 'merge_aliases', 'few_names', 'fit_weights', 'upgrade_weights', 'checkpoint_folder',
-           'backbone_architecture', 'check_fields', 'build_model', 'load_model', 'save_model', 'load_tokenizer',
+           'backbone_architecture', 'check_fields', 'model_of_config', 'load_model', 'save_model', 'load_tokenizer',
            'check_tokenizer', 'check_parts']
 
 # %% ../nbs/04a_checkpoints.ipynb #ae83244e
@@ -193,7 +193,7 @@ def check_fields(
     if not isinstance(fields.get('backbone'), dict|None): refuse('backbone', 'an object that describes a T5')
     return fields
 
-def build_model(
+def model_of_config(
     cls:type, # of the model
     fields:dict, # of its config
     place:str|Path # for the message
@@ -222,7 +222,7 @@ def load_model(
     fields = check_fields({k:raw[k] for k in InversionConfig.__annotations__ if k in raw}, name_or_folder)
     fields |= dict(backbone=backbone_architecture(raw, backbone), embedder_dim=weights[cls.first_layer].shape[1])
     with quiet():                                          # and one thread at a time: transformers patches itself while it loads
-        model = build_model(cls, fields, name_or_folder)
+        model = model_of_config(cls, fields, name_or_folder)
         fit_weights(model, weights)
     model.name_or_path = str(name_or_folder)
     return model.to(device=device, dtype=dtype or torch.float32).eval()
@@ -268,10 +268,13 @@ def check_tokenizer(
         if own != its: raise ValueError(f'The tokenizer is not that of this T5: its {kind} is {own}, and that of the T5 is {its}. Pass tokenizer= or backbone= of the T5 that the checkpoint was trained with.')
 
 # %% ../nbs/04a_checkpoints.ipynb #7d91d576
-def check_parts(inversion_model, corrector_model, embedder, tokenizer) -> None: # of a `Corrector`
-    "Raise `TypeError` or `ValueError` for a part that is in the wrong place, or of another kind"
+def check_parts(
+    inversion_model, corrector_model, embedder, tokenizer # of a `Corrector`
+) -> tuple: # the same
+    "The parts. Raises `TypeError` or `ValueError` for one that is in the wrong place, or of another kind."
     for name,model,other in [('inversion_model', inversion_model, 'CorrectorEncoderModel'), ('corrector_model', corrector_model, 'InversionModel')]:
         if model is None and name == 'corrector_model': continue
         if type(model).__name__ == other or not (hasattr(model, 'encode') and hasattr(model, 'config')): raise TypeError(f'{name} is {brief(model)} ({type(model).__name__}): the parts are inversion_model, corrector_model, embedder and tokenizer, in this order.')
     if embedder is not None and not (hasattr(embedder, 'encode') and hasattr(embedder, 'dim')): raise TypeError(f'embedder is {brief(embedder)} ({type(embedder).__name__}): expected what load_embedder returns, or None.')
     if hasattr(inversion_model, 'encoder_decoder'): check_tokenizer(tokenizer, inversion_model.encoder_decoder.config)
+    return inversion_model, corrector_model, embedder, tokenizer

@@ -27,7 +27,7 @@ from .display import Hypothesis, Inversion, html_table, joined
 from .edits import Edits, Proposer, ProposalSearch, proposal_round, propose_edits
 from .embedders import Embedder, norm_warning
 from .hypothesizer import InversionModel
-from .inputs import check_embeddings, check_initial, check_states, embed_texts, text_ids
+from .inputs import check_embeddings, check_initial, check_states, embed_hypotheses, text_ids
 from .metrics import cosine
 from .utilities import brief, cpu_by_default, default_device, former_names, progress_bar, public_entry, true_or_false, whole_number
 
@@ -42,8 +42,7 @@ class Corrector:
         embedder:Embedder|None, # None: no cosines and no steps
         tokenizer # of the T5
     ):
-        check_parts(inversion_model, corrector_model, embedder, tokenizer)
-        self.inversion_model, self.corrector_model, self.embedder, self.tokenizer = inversion_model, corrector_model, embedder, tokenizer
+        self.inversion_model, self.corrector_model, self.embedder, self.tokenizer = check_parts(inversion_model, corrector_model, embedder, tokenizer)
 
     @property
     def dim(self): return self.inversion_model.config.embedder_dim
@@ -154,7 +153,7 @@ def embed_candidates(
     made_by = [made_by]*len(ids) if isinstance(made_by, str) else made_by
     texts = corrector.tokenizer.batch_decode([list(row) for row in ids], skip_special_tokens=True)
     if corrector.embedder is None: return [Hypothesis(row, text, None, math.nan, made) for row,text,made in zip(ids, texts, made_by)]
-    if new := [t for t in dict.fromkeys(texts) if t not in known]: known.update((t, e.clone()) for t,e in zip(new, embed_texts(corrector.embedder, new, max_length).to(corrector.device))) # a view would keep all of them
+    if new := [t for t in dict.fromkeys(texts) if t not in known]: known.update((t, e.clone()) for t,e in zip(new, embed_hypotheses(corrector.embedder, new, max_length).to(corrector.device))) # a view would keep all of them
     embeddings = [known[t] for t in texts]
     cosines = cosine(torch.stack(embeddings), torch.stack(target)).tolist()
     for text in [*known][:max(0, len(known) - KNOWN_BYTES//(4*corrector.dim))]: del known[text]                   # the oldest
