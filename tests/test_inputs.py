@@ -354,10 +354,16 @@ def test_places_and_options_of_loading(call, says):
 def test_parts_of_a_corrector_in_the_wrong_place(pair):
     p, (i, c, e, t) = v.Corrector, (pair.inversion_model, pair.corrector_model, pair.embedder, pair.tokenizer)
     for parts, says in [((c, i, e, t), "inversion_model is CorrectorEncoderModel"), ((i, i, e, t), "corrector_model is InversionModel"),
-        ((i, c, t, e), "expected what load_embedder returns"), ((i, c, e, None), "expected the loaded tokenizer"),
+        ((i, c, t, e), "expected what load_embedder returns"), ((i, c, e, "t5-base"), "expected the loaded tokenizer"),
                         ((i, c, e, pair.embedder.tokenizer), "is not that of this T5"), ((None, c, e, t), "inversion_model is None")]:
         message = refused(lambda parts=parts: p(*parts))
         assert says in message and "\n" not in message
+
+
+def test_a_corrector_without_a_tokenizer_writes_no_texts(pair, target):
+    "It may be kept and published, but not searched with"
+    alone = v.Corrector(pair.inversion_model, None, None, None)
+    assert "has no tokenizer" in refused(lambda: alone.invert(target), ValueError)
 
 
 def test_how_an_embedder_is_asked(pair):

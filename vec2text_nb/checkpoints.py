@@ -269,12 +269,12 @@ def check_tokenizer(
 
 # %% ../nbs/04a_checkpoints.ipynb #7d91d576
 def check_parts(
-    inversion_model, corrector_model, embedder, tokenizer # of a `Corrector`
+    inversion_model, corrector_model, embedder, tokenizer # of a `Corrector`; all but the first may be None
 ) -> tuple: # the same
     "The parts. Raises `TypeError` or `ValueError` for one that is in the wrong place, or of another kind."
     for name,model,other in [('inversion_model', inversion_model, 'CorrectorEncoderModel'), ('corrector_model', corrector_model, 'InversionModel')]:
         if model is None and name == 'corrector_model': continue
         if type(model).__name__ == other or not (hasattr(model, 'encode') and hasattr(model, 'config')): raise TypeError(f'{name} is {brief(model)} ({type(model).__name__}): the parts are inversion_model, corrector_model, embedder and tokenizer, in this order.')
     if embedder is not None and not (hasattr(embedder, 'encode') and hasattr(embedder, 'dim')): raise TypeError(f'embedder is {brief(embedder)} ({type(embedder).__name__}): expected what load_embedder returns, or None.')
-    if hasattr(inversion_model, 'encoder_decoder'): check_tokenizer(tokenizer, inversion_model.encoder_decoder.config)
+    if tokenizer is not None and hasattr(inversion_model, 'encoder_decoder'): check_tokenizer(tokenizer, inversion_model.encoder_decoder.config)
     return inversion_model, corrector_model, embedder, tokenizer

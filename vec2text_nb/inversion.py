@@ -316,6 +316,7 @@ def check_options(num_steps, width, batch_size, max_length, no_repeat_ngram_size
     for name,value,least in [('num_steps', num_steps, 0), ('sequence_beam_width', width, 0), ('batch_size', batch_size, 1), ('max_length', max_length, 2), ('no_repeat_ngram_size', no_repeat_ngram_size, 0)]:
         if value is not None: whole_number(name, value, least, MOST.get(name))
     true_or_false(keep_best=keep_best)
+    if corrector.tokenizer is None: raise ValueError('This Corrector has no tokenizer, and so no words: make it with the tokenizer of its T5.')
     if not isinstance(sampling, Sampling|None): raise TypeError(f'sampling is {brief(sampling)}: expected Sampling(), perhaps with other numbers, as Sampling(top_p=.9).')
     if width and not num_steps: raise ValueError(f'sequence_beam_width is {width}, but there are no correction steps to search in: give num_steps=1 or more.')
     if edits is not None and not isinstance(edits, Edits): raise TypeError(f'edits is {edits!r}: expected Edits(), perhaps with other rounds, as Edits(rounds=4).')
