@@ -2,6 +2,7 @@
 import json
 import os
 import pickle
+import re
 import shutil
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from safetensors.torch import load_file, save_file
 from vec2text_nb import load_corrector, load_embedder
 from vec2text_nb.checkpoints import read_weights
 from vec2text_nb.corrector import CorrectorEncoderModel
+from vec2text_nb.embedders import MINILM, find_model
 from vec2text_nb.hypothesizer import InversionModel
-from vec2text_nb.pretrained import register_alias
+from vec2text_nb.pretrained import BUNDLED, register_alias
 from vec2text_nb.utilities import CheckpointError, read_tensors
 
 pytestmark = pytest.mark.usefixtures("golden_checkpoints")
@@ -238,6 +240,68 @@ def test_the_errors_are_those_that_earlier_releases_raised():
     assert read_weights(GOLDEN/"inverter")
 
 
+@pytest.mark.parametrize("change, says", [
+    (dict(num_repeat_tokens="16"), "num_repeat_tokens = '16': expected a whole number from 1"), (dict(max_seq_length=0),
+    "max_seq_length = 0"), (dict(no_repeat_ngram_size="x"), "no_repeat_ngram_size = 'x'"), (dict(embedder_model_name=5),
+    "embedder_model_name = 5"),
+    (dict(architectures="CorrectorEncoderModel"), "its config names CorrectorEncoderModel"), (dict(backbone="t5"),
+    "backbone = 't5': expected an object"), (dict(backbone=dict(d_model=8)), "decoder_start_token_id of its T5 is None"),
+    (dict(backbone=dict(d_model="8", vocab_size=9)), "its config describes no InversionModel"),
+    (dict(backbone=dict(decoder_start_token_id=0, eos_token_id=10**6)), "eos_token_id of its T5 is 1000000")])
+def test_a_config_that_describes_no_model(change, says, golden, tmp_path):
+    folder = write("model.safetensors", golden, tmp_path/"checkpoint")
+    (folder/"config.json").write_text(json.dumps(json.loads((folder/"config.json").read_text(encoding="utf-8")) | change), encoding="utf-8")
+    with pytest.raises(CheckpointError, match=re.escape(says)) as error: InversionModel.from_pretrained(folder,
+        backbone=None if "backbone" in change else str(GOLDEN/"backbone"))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("weights, says", [({1: torch.ones(2)}, "expected tensors by name"), ({"w": torch.eye(2).to_sparse()},
+    "holds w as a sparse tensor"), ({"embedding_transform.0.weight": torch.ones(2)}, "expected a matrix")])
+def test_a_pickle_of_odd_tensors(weights, says, tmp_path):
+    refused(write("pytorch_model.bin", weights, tmp_path/"checkpoint"), says)
+
+
+TOKENIZERS = {"broken": ("tokenizer.json", "{"), "a list": ("tokenizer.json", "[]"), "code": ("tokenizer_config.json",
+    json.dumps(dict(tokenizer_class="Own", auto_map=dict(AutoTokenizer=["own.Own", None]))))}
+
+
+@pytest.mark.parametrize("case", TOKENIZERS)
+def test_a_tokenizer_that_cannot_be_loaded(case, tmp_path, monkeypatch):
+    "Nobody is asked whether code may run: it may not"
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked for leave to run code"))
+    folder, (name, text) = shutil.copytree(BUNDLED/"all-MiniLM-L6-v2"/"hypothesizer", tmp_path/"own"), TOKENIZERS[case]
+    (folder/name).write_text(text, encoding="utf-8")
+    with pytest.raises(CheckpointError, match="its tokenizer cannot be loaded") as error: load_corrector(folder, device="cpu")
+    assert "\n" not in str(error.value)
+
+
+def test_a_tokenizer_of_another_model(tmp_path):
+    folder = shutil.copytree(BUNDLED/"all-MiniLM-L6-v2"/"hypothesizer", tmp_path/"own")
+    for name in ("tokenizer.json", "tokenizer_config.json"): shutil.copy(find_model(MINILM)/name, folder/name)
+    with pytest.raises(ValueError, match="is not that of this T5: its eos_token_id is None"): load_corrector(folder, device="cpu")
+
+
+EMBEDDER_FILES = {"modules.json": ["{", '{"a": 1}', "[1]", '[{"path": ""}]'], "1_Pooling/config.json": ["{", "[]"], "config.json": ["[]"],
+    "tokenizer.json": ["{"],
+                  "sentence_bert_config.json": ['{"max_seq_length": "x"}', '{"max_seq_length": 0}', "[]"],
+                  "config_sentence_transformers.json": ["[]", '{"prompts": {"a": 5}, "default_prompt_name": "a"}']}
+
+
+@pytest.fixture(scope="module")
+def minilm_files(): return find_model(MINILM)
+
+
+@pytest.mark.parametrize("file, text", [(file, text) for file, texts in EMBEDDER_FILES.items() for text in texts])
+def test_an_embedder_whose_files_say_nothing(file, text, tmp_path, minilm_files):
+    folder = tmp_path/"own"
+    shutil.copytree(minilm_files, folder, copy_function=os.symlink)
+    (folder/file).unlink(missing_ok=True)
+    (folder/file).write_text(text, encoding="utf-8")
+    with pytest.raises(CheckpointError) as error: load_embedder(folder, device="cpu")
+    assert "\n" not in str(error.value)
+
+
 # places
 
 def test_a_folder_below_the_home_folder(tmp_path, monkeypatch, golden):
@@ -248,7 +312,8 @@ def test_a_folder_below_the_home_folder(tmp_path, monkeypatch, golden):
 
 
 def test_what_the_hub_needs_is_said():
-    with pytest.raises(FileNotFoundError, match="Pass the id OWNER/NAME, not an address"): load_corrector("https://hub.example/jxm/gtr__nq__32")
+    with pytest.raises(FileNotFoundError,
+        match="Pass the id OWNER/NAME, not an address"): load_corrector("https://hub.example/jxm/gtr__nq__32")
     with pytest.raises(FileNotFoundError, match="'jxm/none' .*HF_HUB_OFFLINE is set"): load_corrector("jxm/none")
     with pytest.raises(FileNotFoundError, match=r"\(revision v9\)"): InversionModel.from_pretrained("jxm/none", revision="v9")
 

@@ -1,7 +1,13 @@
 "What users give: vectors, strings, arguments and devices in any form are taken, or refused in one line that says what to do."
 import array
+import base64
 import collections
+import ctypes
+import enum
 import json
+import multiprocessing
+import sys
+import threading
 import warnings
 from decimal import Decimal
 from functools import partial
@@ -47,6 +53,30 @@ class Cupy:
     def __dlpack_device__(self): return E.__dlpack_device__()
 
 
+class DlpackOnly:
+    "As JAX and the like: DLPack, and nothing else"
+    def __init__(self, x): self.x = x
+    def __dlpack__(self, **how): return self.x.__dlpack__()
+    def __dlpack_device__(self): return self.x.__dlpack_device__()
+
+
+class Interface:
+    "An object with no more than NumPy's older protocol"
+    def __init__(self, x): self.x, self.__array_interface__ = x, x.__array_interface__
+
+
+class Sequence:
+    "A sequence that has no __iter__, as some database clients give rows"
+    def __init__(self, rows): self.rows = rows
+    def __len__(self): return len(self.rows)
+    def __getitem__(self, i): return self.rows[i]
+
+
+class Point:
+    "A row as a client of a vector store returns it"
+    vector = L[0]
+
+
 def objects(rows):
     "An object array whose cells are arrays"
     out = np.empty(len(rows), object)
@@ -71,6 +101,9 @@ FORMS = {
         pa.list_(pa.float32(), 2)), "halffloat": pa.array(L, pa.list_(pa.float16(), 2)),
     "large list": pa.array(L, pa.large_list(pa.float64())), "chunked": pa.chunked_array([L[:1], L[1:]]),
         "arrow table": pa.table(dict(x=A[:, 0], y=A[:, 1])),
+    "dlpack alone": DlpackOnly(E), "rows of dlpack": [DlpackOnly(row) for row in E], "array interface": Interface(A),
+    "sequence": Sequence(L), "ctypes": ((ctypes.c_float*2)*3)(*[(ctypes.c_float*2)(*row) for row in L]),
+        "dictionary of keys": scipy.sparse.dok_array(A), "subclass": E.as_subclass(type("Mine", (torch.Tensor,), {})),
     "generator": (row for row in L), "map": map(np.array, L), "deque": collections.deque(L), "dict values": dict(enumerate(L)).values(),
         "decimals": [[Decimal(str(x)) for x in row] for row in L],
     "NumPy scalars": [[np.float16(x) for x in row] for row in L], "tensor scalars": [[*row] for row in E], "array.array": [array.array("f",
@@ -113,7 +146,16 @@ def test_the_callers_vectors_stay_as_they_are():
     (E[None], "shape (1, 3, 2)"), ([E], "shape (3, 2)"), ([[L[0]]], "rows of its own"), ([E[:1], E[1:2]], "np.concatenate"),
         (np.ma.masked_array(A, A < 0), "masked in rows 2"), (E.to("meta"), "meta device"),
     (pd.DataFrame(dict(id=["x"], v=[L[0]])), "table['v']"), (pa.table(dict(id=["x"], v=[L[0]])), "table['v']"),
-        (pd.DataFrame(dict(v=[L[0]])), "table['v']"), (object(), "object"), (A.astype(object).astype(str), "as text")])
+        (pd.DataFrame(dict(v=[L[0]])), "table['v']"), (object(), "object"), (A.astype(object).astype(str), "as text"),
+    ([base64.b64encode(np.ones(64, "f4").tobytes()).decode()], "b64decode"), ("[1, 2]", "json.loads"), (["{.1,.2}"], "strip('{}')"),
+    ([".1, .2"], "text.split(',')"), (np.array(["[.1]"]), "json.loads"),
+    ([memoryview(b"0000")], "np.frombuffer"), (np.array([b"\x01\x02"*4]), "np.frombuffer(x"), (np.array([b"0000"*2], "V8"),
+    "np.frombuffer(x"), ([(b"0000",)], "[row[0] for row in x]"), ([("a", L[0]), ("b", L[1])], "[row[1] for row in x]"),
+    (np.zeros(2, [("id", "i4"), ("v", "f4", 2)]), "Pass x['v']"), (np.zeros(2, [("x", "f4"), ("y", "f4")]), "structured_to_unstructured"),
+    ([*np.zeros(2, [("id", "i4"), ("v", "f4", 2)])], "record with the fields id, v"),
+    (dict(ids=["a"], embeddings=A), "x['embeddings']"), (dict(arr_0=A), "x['arr_0']"), ({}, "empty dict"), (pd.DataFrame(dict(id=["x"],
+    a=[.5], b=[.5])), "drop(columns=['id'])"), (E[None, :1], "x.squeeze()"),
+    ([Point()], "pass its .vector"), (torch.nn.Linear(2, 2), "Linear"), (torch.Tensor, "Tensor"), (pd.Series(["a"]).str, "StringMethods")])
 def test_what_is_no_vector_is_one_line(given, says):
     message = refused(lambda: as_matrix(given))
     assert says in message and "\n" not in message and len(message) < 300
@@ -123,6 +165,31 @@ def test_numbers_that_float32_cannot_hold():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert "infinity in rows 1." in refused(lambda: inputs.check_embeddings(np.array([[1., 1.], [1e300, 1.]]), 2, "a toy"))
+
+
+@pytest.mark.parametrize("given, says", [(A.T, "pass x.T"), (pd.DataFrame(np.c_[[1, 2, 3], A], columns=["id", "a", "b"]),
+    "The table has the columns id, a, b"), (np.c_[[1e-6]*3, [1e-6]*3], "a norm of 1.41e-06 in rows 0, 1, 2"),
+    (A.astype("f8")*1e9, "Undo the scaling"), (np.array([[1., 0.], [1e-42, 0.]]), "in rows 1"), (np.array([[1., 0.], [1e-60, 0.]]),
+    "zero in rows 1")])
+def test_numbers_that_no_embedder_gives(given, says):
+    assert says in refused(lambda: inputs.check_embeddings(given, 2, "a toy"))
+
+
+@pytest.mark.filterwarnings("ignore:The embeddings have norms")
+def test_numbers_that_a_model_cannot_compute():
+    "Half precision, a damaged checkpoint, an embedder that fails: an error instead of an empty text"
+    broken = v.load_pretrained_corrector(device="cpu", dtype="float16")
+    e = broken.embedder.encode(["a boat"])
+    with torch.no_grad(): broken.inversion_model.embedding_transform[0].weight.mul_(6e4)
+    assert "in rows 0: they are too large for float16" in refused(lambda: v.invert_embeddings(e*1e3, broken), ValueError)
+    broken = v.load_pretrained_corrector(device="cpu")
+    broken.embedder.encode = lambda texts, **_: torch.full((len(texts), 384), float("nan"))
+    assert "gives NaN or infinity for" in refused(lambda: broken.invert(e, 1), ValueError)
+
+
+def test_nothing_of_any_type():
+    for nothing in (np.empty((0, 2), int), np.array([], str), torch.empty(0, 2, dtype=torch.int8)): assert as_matrix(nothing).shape == (0,
+        0)
 
 
 def test_polars():
@@ -168,10 +235,25 @@ def test_strings_in_any_form(form):
         "rows 1"), (pd.Series(["a", np.nan, "b", None]), "rows 1, 3"), (pd.Series(["a", None], dtype="string"), "rows 1"),
     (pa.array(["a", None]), "rows 1"), ({1: "a"}, "list(x.values())"), ({"a"}, "no order"), (None, "is None"), (3, "is 3 (int)"), (["a",
         3], "strings[1] is 3 (int)"), (E, "use invert_embeddings"), ([["a"]], "strings[0] is ['a'] (list)"), (np.array([["a"]]), "(list)"),
-    (pd.DataFrame(dict(text=["a"])), "table['text']"), (["\ud800"], "surrogate"), (open, "function")])
+    (pd.DataFrame(dict(text=["a"])), "table['text']"), (["\ud800"], "strings[0] contains half a surrogate"), (["\ud83d\ude00"],
+    "encode('utf-16', 'surrogatepass')"), (open, "function"),
+    ([bytearray(b"a")], "decode"), ([["a", "b"], ["c"]], "one list, with no lists in it"), ([("a", 1)], "[row[0] for row in strings]"),
+    ([dict(text="a")], "the keys 'text'"), (dict(documents=["a"], ids=[1]), "x['documents']"),
+    ([enum.Enum("Kind", "A").A], "expected a string."), (pd.Series(["a"]).str, "StringMethods")])
 def test_what_is_no_list_of_strings_is_one_line(given, says):
     message = refused(lambda: as_texts(given))
     assert says in message and "\n" not in message and len(message) < 200
+
+
+def test_the_text_of_a_kind_of_string():
+    "The text itself, where str() shows another"
+    class Kind(str, enum.Enum): A = "a small boat"     # noqa: UP042, as it was written before StrEnum
+    assert as_texts([Kind.A]) == ["a small boat"] == as_texts(np.array([Kind.A], object))
+
+
+@pytest.mark.parametrize("text, written, lost", [("雪", "", ["'雪'"]), ("a\0b", "a b", ["control characters"]), ("\u202eabc", "abc",
+    ["control characters"]), ("a\n\nb", "a b", ["line breaks"])])
+def test_what_is_lost_has_a_name(text, written, lost): assert what_is_lost(text, written) == lost
 
 
 def test_special_tokens_in_a_text_are_text(pair):
@@ -230,6 +312,63 @@ def test_whole_numbers_of_numpy(pair, target):
         keep_best=np.bool_(False)) == want
     for bad in (np.float64(2), np.bool_(True), "2", 2., True):
         assert "expected a whole number" in refused(partial(v.invert_embeddings, target, pair, bad), TypeError)
+
+
+@pytest.mark.parametrize("options, says", [
+    (dict(keep_best="False"), "keep_best is 'False': expected True or False"), (dict(sampling=True), "expected Sampling()"),
+    (dict(sampling=dict(top_p=.9)), "expected Sampling()"), (dict(sampling=Edits()), "expected Sampling()"),
+    (dict(num_steps=10**9), "10000 or less"), (dict(num_steps=np.array([1, 2])), "whole number"), (dict(num_steps=1,
+    sequence_beam_width=10**9), "1024 or less"), (dict(num_steps=1, max_length=10**30), "16384 or less")])
+def test_options_that_cannot_be_meant(pair, target, options, says):
+    assert says in refused(lambda: v.invert_embeddings(target, pair, **options))
+
+
+def test_sampling_that_cannot_be_meant(pair, target):
+    for how in (dict(top_p="a"), dict(seed=-1), dict(seed=1.5),
+        dict(temperature=None)): assert "Sampling: " in refused(lambda how=how: Sampling(**how))
+    for how in (dict(temperature=float("nan")), dict(temperature=float("inf")), dict(top_p=0)):
+        assert "needs temperature > 0" in refused(lambda how=how: v.invert_embeddings(target, pair, 1, sampling=Sampling(**how)))
+    assert v.invert_embeddings(target, pair, 1, None) == v.invert_embeddings(target, pair, 1)
+
+
+@pytest.mark.parametrize("call, says", [
+    (lambda: v.load_corrector(""), "inversion_model is empty"), (lambda: v.load_corrector("x"*5000), "neither a folder"),
+    (lambda: v.load_corrector("all-MiniLM-L6-v2", backbone=5), "backbone is 5 (int)"),
+    (lambda: v.load_corrector("all-MiniLM-L6-v2", align=5), "align is 5"), (lambda: v.load_corrector("all-MiniLM-L6-v2", embedder=" "),
+    "embedder is empty"), (lambda: v.load_corrector("all-MiniLM-L6-v2", tokenizer="t5-base"), "the loaded tokenizer"),
+    (lambda: v.load_corrector("all-MiniLM-L6-v2", dtype=torch.float8_e4m3fn), "expected float32"),
+    (lambda: v.load_pretrained_corrector(["gtr-base"]), "name is ['gtr-base'] (list)"),
+    (lambda: v.load_pretrained_corrector("sentence-transformers/All-MiniLM-L6-v2"), "Did you mean 'all-MiniLM-L6-v2'?"),
+    (lambda: v.load_embedder("x", folder=3), "folder is 3"), (lambda: v.load_embedder(random_init="no"), "random_init is 'no'"),
+    (lambda: v.load_embedder(seed="x", random_init=True), "seed is 'x'"), (lambda: v.load_embedder(truncate_dim=-1), "truncate_dim is -1"),
+    (lambda: v.load_embedder(truncate_dim=999), "gives 384 dimensions"), (lambda: v.load_embedder(trust_remote_code="no"),
+    "expected True or False"),
+    (lambda: v.load_embedder(prompts="query: "), "expected a dict"), (lambda: v.load_embedder(prompts={"a": "b"}, prompt_name="c"),
+    "prompts has a"), (lambda: v.load_embedder(backend="tf"), "cannot be loaded by SentenceTransformer"),
+    (lambda: v.load_embedder("text-embedding-3-small", dimensions="5"), "dimensions is '5'")])
+def test_places_and_options_of_loading(call, says):
+    message = refused(call, TypeError, ValueError, FileNotFoundError)
+    assert says in message
+
+
+def test_parts_of_a_corrector_in_the_wrong_place(pair):
+    p, (i, c, e, t) = v.Corrector, (pair.inversion_model, pair.corrector_model, pair.embedder, pair.tokenizer)
+    for parts, says in [((c, i, e, t), "inversion_model is CorrectorEncoderModel"), ((i, i, e, t), "corrector_model is InversionModel"),
+        ((i, c, t, e), "expected what load_embedder returns"), ((i, c, e, "t5-base"), "expected the loaded tokenizer"),
+                        ((i, c, e, pair.embedder.tokenizer), "is not that of this T5"), ((None, c, e, t), "inversion_model is None")]:
+        message = refused(lambda parts=parts: p(*parts))
+        assert says in message and "\n" not in message
+
+
+def test_a_corrector_without_a_tokenizer_writes_no_texts(pair, target):
+    "It may be kept and published, but not searched with"
+    alone = v.Corrector(pair.inversion_model, None, None, None)
+    assert "has no tokenizer" in refused(lambda: alone.invert(target), ValueError)
+
+
+def test_how_an_embedder_is_asked(pair):
+    for options in (dict(batch_size="5"), dict(batch_size=5.), dict(batch_size=None), dict(max_tokens="7"), dict(max_tokens=7.5)):
+        assert "expected a whole number" in refused(lambda options=options: pair.embedder.encode(["a"], **options), TypeError)
 
 
 def test_models_in_the_wrong_place(pair):
@@ -328,6 +467,47 @@ def test_the_default_device_changes_nothing(pair, target):
     try: after = work()
     finally: torch.set_default_device(None)
     assert before == after
+
+
+def test_the_default_type_changes_nothing(pair, target):
+    def work(): return pair.embedder.encode(["a small boat"]).tolist(), v.invert_embeddings(target, pair, 1,
+        sampling=Sampling(top_p=.9)), v.load_embedder(device="cpu").encode(["a boat"]).dtype
+    before = work()
+    for dtype in (torch.float64, torch.bfloat16):
+        torch.set_default_dtype(dtype)
+        try: assert work() == before
+        finally: torch.set_default_dtype(torch.float32)
+
+
+def test_threads_that_load_and_invert_at_once(pair, target):
+    "transformers patches itself while it loads: two at once would leave all later models without weights"
+    want, got = v.invert_embeddings(target, pair), []
+    def work(): got.append(v.load_pretrained_corrector(device="cpu").invert(target).texts)
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for t in threads: t.start()
+    for t in threads: t.join()
+    assert got == [want]*3 and v.load_pretrained_corrector(device="cpu").invert(target).texts == want
+
+
+def in_child(results, target): results.put((v.invert_embeddings(target.tolist(), v.load_pretrained_corrector(device="cpu")),
+    torch.get_num_threads()))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_that_was_forked_ends(pair, target):
+    "With the threads of OpenMP started in the parent, it would wait for them forever"
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        want = v.invert_embeddings(target, pair)
+        context = multiprocessing.get_context("fork")
+        results = context.Queue()
+        child = context.Process(target=in_child, args=(results, target), daemon=True)
+        child.start()
+        try: assert results.get(timeout=60) == (want, 1)
+        finally: child.kill()
+    finally: torch.set_num_threads(threads)
 
 
 def test_free_memory_of_a_card_that_others_use(monkeypatch):

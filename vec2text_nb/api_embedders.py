@@ -115,6 +115,8 @@ def check_openai_options(
     if model not in OPENAI_DIMS and dimensions is None: raise ValueError(f"unknown OpenAI model {model!r}: expected {known}, or pass dimensions= as well")
     if model == "text-embedding-ada-002" and dimensions is not None: raise ValueError(f"dimensions={dimensions}: {model} always gives 1536")
     most = OPENAI_DIMS.get(model, dimensions)
+    for name, value in (("dimensions", dimensions), ("batch_size", batch_size)):
+        if not isinstance(value, int | None) or isinstance(value, bool): raise TypeError(f"{name} is {value!r}: expected a whole number")
     if dimensions is not None and not 1 <= dimensions <= most: raise ValueError(f"dimensions is {dimensions}: {model} gives 1 to {most}")
     if not 1 <= batch_size <= MAX_INPUTS: raise ValueError(f"batch_size is {batch_size}: a request holds 1 to {MAX_INPUTS} texts")
     if empty not in ("error", "zero"): raise ValueError(f"empty is {empty!r}: expected 'error' or 'zero'")

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['LANGUAGE_MODEL', 'OTHER_KINDS', 'read_config', 'other_kind', 'check_kind', 'shard_files', 'weight_files',
            'read_weights', 'merge_aliases', 'few_names', 'fit_weights', 'upgrade_weights', 'checkpoint_folder',
-           'backbone_architecture', 'load_model', 'save_model', 'load_tokenizer']
+           'backbone_architecture', 'check_fields', 'model_of_config', 'load_model', 'save_model', 'load_tokenizer',
+           'check_tokenizer', 'check_parts']
 
 # %% ../nbs/04a_checkpoints.ipynb #ae83244e
 import copy, os, warnings
@@ -15,9 +16,10 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from .embedders import float_type, is_folder
 from .hypothesizer import InversionConfig, t5_architecture, untie_head
 from .inputs import list_some
-from .utilities import CheckpointError, default_device, quiet, read_json, read_tensors
+from .utilities import CheckpointError, brief, check_place, default_device, one_line, quiet, read_json, read_tensors, whole_number
 
 # %% ../nbs/04a_checkpoints.ipynb #68da15ea
 def read_config(
@@ -25,7 +27,7 @@ def read_config(
 ) -> dict: # what its `config.json` holds
     "The config of a checkpoint. Raises `FileNotFoundError` if there is none, `CheckpointError` if it is unreadable."
     file = folder/'config.json'
-    if not file.exists():
+    if not file.is_file():
         lora = (folder/'adapter_config.json').exists()
         what = 'is a LoRA adapter and not a model: merge it into its model, and save that' if lora else 'has no config.json: expected a folder with config.json and weights'
         raise FileNotFoundError(f'{folder} {what}.')
@@ -60,7 +62,8 @@ def check_kind(
     place:str|Path # for the message
 ) -> None:
     "Raise `CheckpointError` if the config is that of another kind of model"
-    named = str((raw.get('architectures') or [cls.__name__])[0])
+    given = raw.get('architectures') or [cls.__name__]
+    named = given if isinstance(given, str) else str(next(iter(given), cls.__name__)) if isinstance(given, list) else brief(given)
     what = other_kind(raw, '' if named == cls.__name__ else named)
     if named == cls.__name__ and what is None: return
     raise CheckpointError(f"{place} is no checkpoint of {cls.__name__}: its config names {named}{what and f', {what}' or ''}. A pair is loaded by load_corrector(HYPOTHESIZER, CORRECTOR).")
@@ -80,7 +83,7 @@ def weight_files(folder:Path) -> list[Path]:
     "The weight files of a checkpoint folder, safetensors before `.bin`. Raises `FileNotFoundError` naming what was looked for, `CheckpointError` for a bad index."
     for whole in ('model.safetensors', 'pytorch_model.bin'):
         if (index := folder/f'{whole}.index.json').exists(): return shard_files(index)
-        if (folder/whole).exists(): return [folder/whole]
+        if (folder/whole).is_file(): return [folder/whole]
     raise FileNotFoundError(f"{folder} holds no weights: expected model.safetensors or pytorch_model.bin, or the .index.json of a sharded one.")
 
 def read_weights(folder:str|Path) -> dict[str, Tensor]:
@@ -148,9 +151,10 @@ def checkpoint_folder(
     weights:bool=True # False: config and tokenizer are enough
 ) -> Path:
     "The local folder of a checkpoint, downloaded from the hub if it is not a folder. Raises `FileNotFoundError` if it is nowhere."
+    check_place('the checkpoint', name_or_folder)
     folder = Path(os.path.expanduser(name_or_folder))
-    if folder.is_dir(): return folder
-    if folder.is_file(): raise FileNotFoundError(f'{name_or_folder} is a file: expected the folder of a checkpoint, with config.json and weights.')
+    if is_folder(folder): return folder
+    if len(str(folder)) < 4096 and os.path.isfile(folder): raise FileNotFoundError(f'{name_or_folder} is a file: expected the folder of a checkpoint, with config.json and weights.')
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
     patterns = ['*.json', '*.model', '*.txt'] + ['*.safetensors', 'pytorch_model*.bin']*weights
@@ -167,11 +171,41 @@ def backbone_architecture(
 ) -> dict:
     "The architecture of the checkpoint's T5: from the config itself, else from the config of the T5 it names"
     if backbone is None and config.get('backbone'): return config['backbone']
-    name = backbone or config['model_name_or_path']
+    name = backbone or config.get('model_name_or_path')
+    if not name: raise CheckpointError('The config of the checkpoint says neither what its T5 is (backbone) nor what it is called (model_name_or_path): pass backbone=FOLDER_OR_NAME of that T5.')
     try: folder = checkpoint_folder(name, weights=False)
     except FileNotFoundError as err:
         raise FileNotFoundError(f"The checkpoint names the backbone {name!r}, which could not be found. Pass backbone=FOLDER_OR_NAME of that T5.") from err
     return t5_architecture(read_config(folder))
+
+# %% ../nbs/04a_checkpoints.ipynb #6a780826
+def check_fields(
+    fields:dict, # what a checkpoint's `config.json` says about the model
+    place:str|Path # for the message
+) -> dict: # the same
+    "Raise `CheckpointError` for a value that no model can have"
+    def refuse(name, expected): raise CheckpointError(f'{place}: its config has {name} = {brief(fields[name])}: expected {expected}.')
+    for name,least in [('num_repeat_tokens', 1), ('max_seq_length', 2), ('no_repeat_ngram_size', 0)]:
+        try: whole_number(name, fields.get(name, least), least, 2**14)
+        except (TypeError, ValueError): refuse(name, f'a whole number from {least} to {2**14}')
+    for name in ('model_name_or_path', 'embedder_model_name', 'embedder_model_api'):
+        if name in fields and not isinstance(fields[name], str|None): refuse(name, 'a name')
+    if not isinstance(fields.get('backbone'), dict|None): refuse('backbone', 'an object that describes a T5')
+    return fields
+
+def model_of_config(
+    cls:type, # of the model
+    fields:dict, # of its config
+    place:str|Path # for the message
+) -> PreTrainedModel: # on the meta device
+    "A model without weights. Raises `CheckpointError` if the config describes none."
+    try:
+        with torch.device('meta'): model = cls(cls.config_class(**fields))
+    except Exception as err: raise CheckpointError(f'{place}: its config describes no {cls.__name__} ({type(err).__name__}: {one_line(err)[:200]}).') from err
+    t5 = model.encoder_decoder.config
+    for name in ('decoder_start_token_id', 'pad_token_id', 'eos_token_id'):
+        if not isinstance(i := getattr(t5, name, None), int) or not 0 <= i < t5.vocab_size: raise CheckpointError(f'{place}: the {name} of its T5 is {brief(i)}: expected the number of one of its {t5.vocab_size} tokens.')
+    return model
 
 # %% ../nbs/04a_checkpoints.ipynb #14fbd120
 def load_model(
@@ -179,15 +213,17 @@ def load_model(
     name_or_folder:str|Path, backbone:str|None=None, device:str|torch.device|None=None, dtype:torch.dtype|None=None, revision:str|None=None # as in `from_pretrained`
 ) -> PreTrainedModel:
     "The model in eval mode. Raises `CheckpointError` if it is of another kind or its parts do not fit, `FileNotFoundError` or `ValueError` if a file or the device is not there."
-    device = default_device(device or 'cpu')
+    device, dtype = default_device(device or 'cpu'), float_type(dtype)
     raw = read_config(checkpoint_folder(name_or_folder, revision, weights=False))
     check_kind(cls, raw, name_or_folder)
     weights = cls.rename_weights(read_weights(checkpoint_folder(name_or_folder, revision)))
     if cls.first_layer not in weights: raise CheckpointError(f"{name_or_folder} is no checkpoint of {cls.__name__}: its weights have no {cls.first_layer}.")
-    fields = {k:raw[k] for k in InversionConfig.__annotations__ if k in raw}
-    config = cls.config_class(**{**fields, 'backbone': backbone_architecture(raw, backbone), 'embedder_dim': weights[cls.first_layer].shape[1]})
-    with torch.device('meta'): model = cls(config)
-    fit_weights(model, weights)
+    if weights[cls.first_layer].ndim != 2: raise CheckpointError(f"{name_or_folder}: its weight {cls.first_layer} has shape {tuple(weights[cls.first_layer].shape)}: expected a matrix.")
+    fields = check_fields({k:raw[k] for k in InversionConfig.__annotations__ if k in raw}, name_or_folder)
+    fields |= dict(backbone=backbone_architecture(raw, backbone), embedder_dim=weights[cls.first_layer].shape[1])
+    with quiet():                                          # and one thread at a time: transformers patches itself while it loads
+        model = model_of_config(cls, fields, name_or_folder)
+        fit_weights(model, weights)
     model.name_or_path = str(name_or_folder)
     return model.to(device=device, dtype=dtype or torch.float32).eval()
 
@@ -212,8 +248,33 @@ def load_tokenizer(
     "The T5's tokenizer. Raises `FileNotFoundError` that says what to pass."
     from transformers import AutoTokenizer
     if not (folder/'tokenizer.json').exists():
-        name = backbone or read_json(folder/'config.json')['model_name_or_path']
+        name = backbone or read_config(folder).get('model_name_or_path') or ''
         try: folder = checkpoint_folder(name, weights=False)
         except FileNotFoundError as err:
             raise FileNotFoundError(f'{folder} has no tokenizer, and the backbone {name!r} whose tokenizer it uses could not be found. Pass backbone=FOLDER_OR_NAME of that T5.') from err
-    with quiet(): return AutoTokenizer.from_pretrained(folder)
+    try:
+        with quiet(): return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except (MemoryError, ImportError): raise
+    except Exception as err: raise CheckpointError(f"{folder}: its tokenizer cannot be loaded ({type(err).__name__}: {one_line(err)[:200]}). Download it again, or pass tokenizer=, as AutoTokenizer.from_pretrained(FOLDER) gives it.") from err
+
+def check_tokenizer(
+    tokenizer, # that a T5 is to be used with
+    t5 # the T5's config
+) -> None:
+    "Raise `TypeError` for what is no tokenizer, `ValueError` for that of another model"
+    if not (callable(tokenizer) and hasattr(tokenizer, 'batch_decode')): raise TypeError(f'tokenizer is {brief(tokenizer)} ({type(tokenizer).__name__}): expected the loaded tokenizer of the T5, as AutoTokenizer.from_pretrained(FOLDER) gives it.')
+    for kind in ('eos_token_id', 'pad_token_id'):
+        own, its = getattr(tokenizer, kind, getattr(t5, kind)), getattr(t5, kind)
+        if own != its: raise ValueError(f'The tokenizer is not that of this T5: its {kind} is {own}, and that of the T5 is {its}. Pass tokenizer= or backbone= of the T5 that the checkpoint was trained with.')
+
+# %% ../nbs/04a_checkpoints.ipynb #7d91d576
+def check_parts(
+    inversion_model, corrector_model, embedder, tokenizer # of a `Corrector`; all but the first may be None
+) -> tuple: # the same
+    "The parts. Raises `TypeError` or `ValueError` for one that is in the wrong place, or of another kind."
+    for name,model,other in [('inversion_model', inversion_model, 'CorrectorEncoderModel'), ('corrector_model', corrector_model, 'InversionModel')]:
+        if model is None and name == 'corrector_model': continue
+        if type(model).__name__ == other or not (hasattr(model, 'encode') and hasattr(model, 'config')): raise TypeError(f'{name} is {brief(model)} ({type(model).__name__}): the parts are inversion_model, corrector_model, embedder and tokenizer, in this order.')
+    if embedder is not None and not (hasattr(embedder, 'encode') and hasattr(embedder, 'dim')): raise TypeError(f'embedder is {brief(embedder)} ({type(embedder).__name__}): expected what load_embedder returns, or None.')
+    if tokenizer is not None and hasattr(inversion_model, 'encoder_decoder'): check_tokenizer(tokenizer, inversion_model.encoder_decoder.config)
+    return inversion_model, corrector_model, embedder, tokenizer

@@ -267,11 +267,11 @@ def sample_ids(
     decoder:type=FastDecoder, no_repeat_ngram_size:int=0 # as in `greedy_search`
 ) -> list[list[tuple[int, ...]]]:
     "For each row `num` texts drawn from the model, as ids; the same whatever else is in the batch"
-    if temperature <= 0 or not 0 < top_p <= 1: raise ValueError(f'Sampling needs temperature > 0 and 0 < top_p <= 1; got {temperature} and {top_p}.')
+    if not (0 < temperature < math.inf and 0 < top_p <= 1): raise ValueError(f'Sampling needs temperature > 0 and 0 < top_p <= 1; got {temperature} and {top_p}.')
     generators = [torch.Generator('cpu').manual_seed(seed*1009+k) for seed in seeds for k in range(num)]
     def perturbed(logits, rows):
         logp = (logits/temperature).log_softmax(-1)
-        u = torch.stack([torch.rand(logp.shape[1], generator=generators[row], device='cpu') for row in rows.tolist()]).clamp(1e-20).to(logp.device)
+        u = torch.stack([torch.rand(logp.shape[1], generator=generators[row], device='cpu', dtype=torch.float32) for row in rows.tolist()]).clamp(1e-20).to(logp.device)
         return (nucleus(logp, top_p) if top_p < 1 else logp) - (-u.log()).log()
     texts = greedy_search(t5, hidden, mask, max_length, perturbed, num, decoder, no_repeat_ngram_size)
     return [texts[i:i+num] for i in range(0, len(texts), num)]

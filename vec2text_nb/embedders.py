@@ -6,8 +6,8 @@
 __all__ = ['WEIGHTS', 'MINILM', 'MINILM_PACKAGE', 'MINILM_SHA256', 'MPNET', 'MPNET_PARTS', 'MPNET_COMMAND', 'MPNET_SHA256', 'GTR',
            'GTE', 'KNOWN', 'TWINS', 'HUB_OPTIONS', 'encoder_folder', 'has_model_files', 'packaged_minilm', 'zip_parts',
            'unzip_parts', 'packaged_mpnet', 'download_model', 'find_model', 'KnownModel', 'unit_norm', 'norm_warning',
-           'declared_pipeline', 'is_path', 'locate_model', 'choose_pipeline', 'split_options', 'check_class_options',
-           'float_type', 'load_embedder']
+           'declared_pipeline', 'is_folder', 'is_path', 'locate_model', 'choose_pipeline', 'split_options',
+           'check_class_options', 'float_type', 'load_embedder']
 
 # %% ../nbs/00c_embedders.ipynb #158d38d2
 import hashlib, importlib.util, inspect, shutil, tempfile, zipfile
@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from .api_embedders import OPENAI_DIMS, OpenAIEmbedder
-from .local_embedders import ENCODE_OPTIONS, POOLINGS, Embedder, LocalEmbedder, Pipeline, SentenceTransformerEmbedder, read_modules, read_pipeline
-from .utilities import cache_folder, default_device, former_names, public_entry, similar_name
+from .local_embedders import ENCODE_OPTIONS, POOLINGS, Embedder, LocalEmbedder, Pipeline, SentenceTransformerEmbedder, check_option_values, read_modules, read_pipeline, readable_files
+from .utilities import cache_folder, check_place, default_device, former_names, public_entry, similar_name, true_or_false, whole_number
 
 __getattr__ = former_names(__name__)      # for names that have moved
 
@@ -203,6 +203,13 @@ def declared_pipeline(
     return Pipeline(encoder_folder(folder), pooling, normalize)
 
 # %% ../nbs/00c_embedders.ipynb #a95eff9d
+def is_folder(
+    place: str | Path,  # a folder, a name or a hub id
+) -> bool:
+    "Is there such a folder? A text that cannot be a path is none"
+    try: return Path(place).expanduser().is_dir()
+    except (OSError, ValueError, RuntimeError): return False
+
 def is_path(
     place: str | Path,  # a folder, a name or a hub id
 ) -> bool:
@@ -215,9 +222,9 @@ def locate_model(
     **hub,                       # as in `find_model`
 ) -> Path:
     "The folder of a model; raises FileNotFoundError, or ValueError for an unknown name"
-    if folder is not None or (name not in KNOWN and (is_path(name) or Path(name).is_dir())):
+    if folder is not None or (name not in KNOWN and (is_path(name) or is_folder(name))):
         path = Path(name if folder is None else folder).expanduser()
-        if not path.is_dir(): raise FileNotFoundError(f"{name if folder is None else folder} is not a folder on this machine")
+        if not is_folder(path): raise FileNotFoundError(f"{name if folder is None else folder} is not a folder on this machine")
         if (encoder_folder(path)/"config.json").exists(): return path
         raise FileNotFoundError(f"{path} is not a model folder: it has no config.json")
     if name not in KNOWN and "/" not in name:
@@ -248,6 +255,7 @@ def split_options(
 ) -> tuple[dict, dict]:
     "Options that say where the files are, and options of the SentenceTransformer class; raises TypeError for others"
     given = {k: v for k, v in options.items() if v is not None and v is not False}
+    check_option_values(given)
     hub = {HUB_OPTIONS[k]: given.pop(k) for k in HUB_OPTIONS if k in given}
     if not options: return hub, given
     from sentence_transformers import SentenceTransformer
@@ -276,7 +284,7 @@ def float_type(
 ) -> torch.dtype | None:              # None: as it is
     "A torch type of floats by its name; raises ValueError for any other"
     found = getattr(torch, dtype.removeprefix("torch."), None) if isinstance(dtype, str) else dtype
-    if found is None and dtype is None or isinstance(found, torch.dtype) and found.is_floating_point: return found
+    if dtype is None or isinstance(found, torch.dtype) and found in (torch.float32, torch.float16, torch.bfloat16, torch.float64): return found
     raise ValueError(f"dtype is {dtype!r}: expected float32, float16, bfloat16 or float64")
 
 # %% ../nbs/00c_embedders.ipynb #bba292b5
@@ -294,17 +302,21 @@ def load_embedder(
     **options,                                 # of `OpenAIEmbedder` for its models; for others, of SentenceTransformer and its encode: prompts, prompt_name, trust_remote_code, ...
 ) -> Embedder:
     "An embedder by name or from a folder; raises ValueError for an unknown name, pooling or device, FileNotFoundError for missing files"
-    if not isinstance(name, str | Path): raise TypeError(f"name is a {type(name).__name__}: expected a name, a folder or a hub id")
+    check_place("name", name)
+    if folder is not None: check_place("folder", folder)
+    true_or_false(random_init=random_init)
+    whole_number("seed", seed, 0)
     name, device, dtype = str(name), default_device(device), float_type(dtype)
     if name in OPENAI_DIMS:
         local = dict(folder=folder, dtype=dtype, pooling=pooling, normalize=normalize, random_init=random_init or None)
         if wrong := [k for k, v in local.items() if v is not None]: raise TypeError(f"{name} is an OpenAI model and takes no {', '.join(wrong)}")
         return public_entry(OpenAIEmbedder)(name, device=device, **options)
     hub, options = split_options(name, options)
-    place = locate_model(name, folder, **hub)
-    pipeline = None if options else choose_pipeline(name, place, pooling, normalize)
+    with readable_files(name, Path(folder or name)): place = locate_model(name, folder, **hub)
     random_init = random_init or name in KNOWN and KNOWN[name].random_init
-    if pipeline: return LocalEmbedder(name, pipeline, device, dtype or torch.float32, random_init, seed)
+    with readable_files(name, place):
+        pipeline = None if options else choose_pipeline(name, place, pooling, normalize)
+        if pipeline: return LocalEmbedder(name, pipeline, device, dtype or torch.float32, random_init, seed)
     if options: check_class_options(name, place, options, pooling=pooling, normalize=normalize)
     if random_init: raise ValueError(f"{name} is not a standard pipeline (see `read_pipeline`); only a standard one can have random weights")
     return SentenceTransformerEmbedder(name, place, device, dtype or torch.float32, **options)

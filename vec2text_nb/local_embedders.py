@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['POOLINGS', 'T5_ENCODERS', 'UNUSED', 'TOKENIZER_FILES', 'NOT_DECISIVE', 'OLD_FLAGS', 'PLAIN_ENCODER', 'PLAIN_DENSE',
-           'ENCODE_OPTIONS', 'mean_pool', 'cls_pool', 'max_pool', 'check_texts', 'batches_by_length', 'encode_sorted',
-           'Embedder', 'Pipeline', 'encoder_class', 'check_weights', 'readable_weights', 'load_encoder',
-           'load_encoder_tokenizer', 'token_limit', 'load_dense', 'embed_batch', 'encoder_facts', 'LocalEmbedder',
-           'pooling_of', 'read_modules', 'read_pipeline', 'SentenceTransformerEmbedder']
+           'ENCODE_OPTIONS', 'OPTION_TYPES', 'mean_pool', 'cls_pool', 'max_pool', 'check_texts', 'batches_by_length',
+           'encode_sorted', 'Embedder', 'Pipeline', 'encoder_class', 'check_weights', 'readable_weights',
+           'readable_files', 'load_encoder', 'load_encoder_tokenizer', 'token_limit', 'load_dense', 'embed_batch',
+           'encoder_facts', 'LocalEmbedder', 'pooling_of', 'read_modules', 'read_pipeline', 'check_option_values',
+           'accepted_options', 'SentenceTransformerEmbedder']
 
 # %% ../nbs/00a_local_embedders.ipynb #77762d82
 import hashlib, inspect, json, re
@@ -22,7 +23,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from .utilities import CheckpointError, cpu_by_default, default_device, digest_of, progress_bar, quiet, read_json, read_tensors, seeded
+from .utilities import CheckpointError, brief, cpu_by_default, default_device, digest_of, one_line, progress_bar, quiet, read_json, read_tensors, seeded, true_or_false, whole_number
 
 # %% ../nbs/00a_local_embedders.ipynb #87525c5a
 def mean_pool(
@@ -45,15 +46,16 @@ POOLINGS = {"mean": mean_pool, "cls": cls_pool, "max": max_pool}
 
 # %% ../nbs/00a_local_embedders.ipynb #633ccf5a
 def check_texts(
-    texts: list[str],  # a list or tuple of str
-) -> list[str]:        # the same texts, as a list
+    texts: list[str],    # a list or tuple of str
+    what: str = "texts"  # their name, for the error message
+) -> list[str]:          # the same texts, as a list
     "The texts, if they are a list of strings; otherwise raises TypeError or ValueError that names the index"
     if isinstance(texts, str): raise TypeError("texts is one string: pass a list of strings, such as [text]")
     if not isinstance(texts, (list, tuple)): raise TypeError(f"texts is {type(texts).__name__}: pass a list of strings")
     for i, text in enumerate(texts):
         if not isinstance(text, str): raise TypeError(f"texts[{i}] is {type(text).__name__}, not a string")
         try: text.encode()
-        except UnicodeEncodeError: raise ValueError(f"texts[{i}] contains half a surrogate pair, which is not valid text") from None
+        except UnicodeEncodeError: raise ValueError(f"{what}[{i}] contains half a surrogate pair, which is not valid text: text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace') repairs it") from None
     return list(texts)
 
 # %% ../nbs/00a_local_embedders.ipynb #212995e2
@@ -85,7 +87,7 @@ def encode_sorted(
 ) -> Tensor:                               # (N, D) float32, in the order of the texts
     "Embed in batches of similar length, longest first; raises ValueError if batch_size is not positive"
     if batch_size < 1: raise ValueError(f"batch_size is {batch_size}: it must be at least 1")
-    vectors = torch.empty(len(texts), dim, device=device)
+    vectors = torch.empty(len(texts), dim, dtype=torch.float32, device=device)
     for rows in progress_bar(batches_by_length(texts, batch_size, lengths), progress):
         vectors[rows] = embed([texts[i] for i in rows]).to(vectors)
     return vectors
@@ -108,8 +110,9 @@ class Embedder:
         progress: bool | None = None,    # see `progress_bar`
     ) -> Tensor:                         # (N, D) float32 on self.device
         "Embed the texts; the vector of a text does not depend on the rest of the batch"
+        whole_number("batch_size", batch_size, 1)
+        if max_tokens is not None: whole_number("max_tokens", max_tokens, 1)
         limit = self.max_tokens if max_tokens is None else min(max_tokens, self.max_tokens)
-        if limit < 1: raise ValueError(f"max_tokens is {max_tokens}: it must be at least 1")
         def embed(batch): return self._embed(batch, limit)
         with cpu_by_default(): return encode_sorted(embed, check_texts(texts), self.dim, self.device, batch_size, progress, self._lengths)
 
@@ -178,6 +181,17 @@ def readable_weights(
         raise CheckpointError(f"{name}: the weights in {folder} are damaged, or hold more than tensors, and such a pickle could run code when it is read. "
                               "Nothing in it was run. Download them again, or ask their authors for safetensors.") from err
 
+@contextmanager
+def readable_files(
+    name: str, folder: Path,  # of a model that a library reads inside the block
+) -> Iterator[None]:
+    "Turn what a library says of config and tokenizer files that it cannot make sense of into a `CheckpointError` of one line"
+    try: yield
+    except (json.JSONDecodeError, UnicodeDecodeError) as err: raise CheckpointError(f"{name}: a file in {folder} is not JSON ({err}). Download it again.") from err
+    except (OSError, MemoryError, ImportError, RuntimeError, ValueError): raise
+    except Exception as err:
+        raise CheckpointError(f"{name}: the files in {folder} describe no model that can be loaded ({type(err).__name__}: {one_line(err)[:200]}). Are they damaged, or of another kind?") from err
+
 def load_encoder(
     pipeline: Pipeline,         # its folder, and the pooling it is used with
     dtype: torch.dtype,         # of the weights
@@ -201,7 +215,7 @@ def load_encoder_tokenizer(
     "The tokenizer of an encoder, ready to pad"
     from tokenizers.normalizers import Lowercase, Sequence
     from transformers import AutoTokenizer
-    tokenizer = AutoTokenizer.from_pretrained(pipeline.encoder)
+    tokenizer = AutoTokenizer.from_pretrained(pipeline.encoder, trust_remote_code=False)
     if tokenizer.pad_token is None: tokenizer.pad_token = tokenizer.eos_token
     if pipeline.lower:
         backend, own = tokenizer.backend_tokenizer, tokenizer.backend_tokenizer.normalizer
@@ -215,7 +229,9 @@ def token_limit(
     config,              # its max_position_embeddings, if any
 ) -> int:
     "How many tokens of a text are read, special tokens included"
-    if stated is not None: return stated
+    if stated is not None:
+        if not isinstance(stated, int) or stated < 1: raise CheckpointError(f"the model says that it reads {stated!r} tokens: expected max_seq_length of 1 or more in sentence_bert_config.json.")
+        return stated
     limit = min(tokenizer.model_max_length, getattr(config, "max_position_embeddings", None) or 10**9)
     return limit if limit < 10**6 else 512
 
@@ -347,13 +363,40 @@ def read_pipeline(
     prompt = (prompts.get("prompts") or {}).get(prompts.get("default_prompt_name"), "")
     plain = all(k in PLAIN_ENCODER and PLAIN_ENCODER[k] in (None, v) for k, v in encoder.items())
     plain &= all(read_json(d/"config.json", {}).get(k, v) == v for d in dense for k, v in PLAIN_DENSE.items())
+    if not isinstance(prompt, str): raise CheckpointError(f"{folder}: its default prompt is {brief(prompt)}, and no text.")
     if not plain or pooling_of(pool) is None or (prompt and not pool.get("include_prompt", True)): return None
     return Pipeline(paths[0], pooling_of(pool), "Normalize" in kinds, dense,
                     encoder.get("max_seq_length"), bool(encoder.get("do_lower_case")), prompt)
 
-# %% ../nbs/00a_local_embedders.ipynb #66b0a49c
+# %% ../nbs/00a_local_embedders.ipynb #8e05e7eb
 ENCODE_OPTIONS = ("prompt", "prompt_name", "normalize_embeddings")   # of SentenceTransformer.encode
+OPTION_TYPES = dict(prompts=dict, prompt=str, prompt_name=str, default_prompt_name=str, model_kwargs=dict, processor_kwargs=dict, config_kwargs=dict)
 
+def check_option_values(
+    options: dict,  # as the caller gave them
+) -> None:
+    "Raise `TypeError` or `ValueError` for an option whose value cannot be meant"
+    for k, v in options.items():
+        if k in OPTION_TYPES and not isinstance(v, OPTION_TYPES[k]): raise TypeError(f"{k} is {brief(v)}: expected a {OPTION_TYPES[k].__name__}")
+        if k in ("trust_remote_code", "normalize_embeddings", "local_files_only"): true_or_false(**{k: v})
+    if "truncate_dim" in options: whole_number("truncate_dim", options["truncate_dim"], 1)
+    prompts = options.get("prompts", {})
+    if bad := [k for k, v in prompts.items() if not isinstance(v, str)]: raise TypeError(f"prompts[{bad[0]!r}] is {brief(prompts[bad[0]])}: expected a text")
+    for k in ("prompt_name", "default_prompt_name"):
+        if prompts and k in options and options[k] not in prompts: raise ValueError(f"{k} is {options[k]!r}: prompts has {', '.join(prompts)}")
+
+@contextmanager
+def accepted_options(
+    name: str, options: dict,  # of the model
+) -> Iterator[None]:
+    "Turn what the SentenceTransformer class says of options that it cannot use into a `ValueError` of one line"
+    try: yield
+    except (OSError, MemoryError, CheckpointError): raise
+    except Exception as err:
+        said = f" with {brief(options, 150)}" if options else ""
+        raise ValueError(f"{name} cannot be loaded by SentenceTransformer{said}: {one_line(err)[:400]}") from err
+
+# %% ../nbs/00a_local_embedders.ipynb #66b0a49c
 class SentenceTransformerEmbedder(Embedder):
     "A non-standard pipeline, or one with options, run by the SentenceTransformer class itself"
     def __init__(self,
@@ -367,11 +410,12 @@ class SentenceTransformerEmbedder(Embedder):
         self.name, self.device, self.options = name, default_device(device), options
         self.how = {k: v for k, v in options.items() if k in ENCODE_OPTIONS}
         made = {k: v for k, v in options.items() if k not in ENCODE_OPTIONS}
-        made["model_kwargs"] = {"dtype": dtype} | made.get("model_kwargs", {})
-        with quiet(), readable_weights(name, folder): self.model = SentenceTransformer(str(folder), device=str(self.device), **made)
+        made["model_kwargs"] = {"dtype": dtype, **made.get("model_kwargs", {})}
+        with quiet(), accepted_options(name, options), readable_weights(name, folder): self.model = SentenceTransformer(str(folder), device=str(self.device), **made)
         self.max_tokens = int(self.model.max_seq_length or 512)
         self.normalized = bool(self.how.get("normalize_embeddings")) or (type(self.model[-1]).__name__ == "Normalize" and self.model.truncate_dim is None)
-        self.dim = self._embed(["a"], self.max_tokens).shape[1]
+        with accepted_options(name, options): self.dim = self._embed(["a"], self.max_tokens).shape[1]
+        if self.dim < options.get("truncate_dim", 0): raise ValueError(f"truncate_dim is {options['truncate_dim']}: {name} gives {self.dim} dimensions")
         texts = (f for f in sorted(folder.rglob("*")) if f.suffix in (".json", ".txt", ".model") or (f.suffix == ".py" and options.get("trust_remote_code")))
         self.files = {str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest() for f in texts}
 

@@ -23,11 +23,11 @@ from .api_embedders import OPENAI_DIMS
 from .checkpoints import checkpoint_folder, load_tokenizer, save_model
 from .corrector import CorrectorEncoderModel
 from .edits import Edits
-from .embedders import KNOWN, Embedder, float_type, is_path, load_embedder
+from .embedders import KNOWN, Embedder, float_type, is_folder, is_path, load_embedder
 from .hypothesizer import InversionModel
 from .inputs import as_texts, writing_losses
 from .inversion import Corrector, Sampling
-from .utilities import default_device, digest_of, former_names, public_entry, similar_name, write_json
+from .utilities import brief, check_place, default_device, digest_of, former_names, public_entry, similar_name, write_json
 
 __getattr__ = former_names(__name__)      # for names that have moved
 
@@ -122,7 +122,7 @@ def find_pair(
 ) -> Pair:
     "Where the models of this name are. Raises `FileNotFoundError` if there is none, `ValueError` for a malformed file of aliases."
     name, pairs = str(name_or_folder), known_pairs()
-    pair = Pair(name) if Path(name).is_dir() else pairs.get(name, Pair(name))
+    pair = Pair(name) if is_folder(name) else pairs.get(name, Pair(name))
     if pair.corrector is not None: return pair
     try: return split_folder(pair)
     except FileNotFoundError as err:
@@ -148,9 +148,11 @@ def find_embedder(
     "The embedder to search with. Raises `FileNotFoundError` or `TypeError` that says what to pass as embedder=."
     if isinstance(embedder, Embedder): return embedder
     if not isinstance(embedder, str|Path|None): raise TypeError(f'embedder is a {type(embedder).__name__}: expected a name, a folder, or what load_embedder returns.')
+    if embedder is not None: check_place('embedder', embedder)
+    if embedder is None and not name: raise FileNotFoundError('The checkpoint does not say which embedder it was trained with. Pass embedder=, with a name, a folder or an Embedder.')
     try:
         if embedder is None: return load_embedder(name, device=device, **(dict(empty='zero') if name in OPENAI_DIMS else {}))
-        if is_path(embedder) or Path(embedder).is_dir(): return load_embedder(name if name in KNOWN else str(embedder), folder=embedder, device=device)
+        if is_path(embedder) or is_folder(embedder): return load_embedder(name if name in KNOWN else str(embedder), folder=embedder, device=device)
         return load_embedder(embedder, device=device)
     except FileNotFoundError as err:
         said = f'The checkpoint was trained with the embedder {name!r}. ' if embedder is None else ''
@@ -161,6 +163,7 @@ def check_model(value, cls:type, argument:str) -> None: # argument: the name of 
     "Raise `TypeError` for what is neither a model of this class nor the place of one"
     if isinstance(value, Corrector): raise TypeError(f'{argument} is a Corrector, which is loaded already: use it as it is, or pass its inversion_model and corrector_model.')
     if not isinstance(value, str|Path|cls): raise TypeError(f'{argument} is a {type(value).__name__}: expected a {cls.__name__}, a folder, a hub id or a name. The hypothesizer comes first: load_corrector(HYPOTHESIZER, CORRECTOR).')
+    if isinstance(value, str|Path): check_place(argument, value)
 
 # %% ../nbs/07_pretrained.ipynb #22fd0a88
 def check_pair(inversion_model, corrector_model) -> None:
@@ -199,6 +202,8 @@ def load_corrector(
 ) -> Corrector:
     "A `Corrector` from its parts. Raises `FileNotFoundError`, `CheckpointError`, `TypeError` or `ValueError` that says which part is missing or does not fit."
     device, dtype = default_device(device), float_type(dtype)
+    if backbone is not None: check_place('backbone', backbone)
+    if align is not None and not isinstance(align, Alignment): check_place('align', align)
     if align is not None: return load_aligned(load_corrector(inversion_model, corrector_model, None, backbone, device, dtype, tokenizer), align, embedder)
     check_model(inversion_model, InversionModel, 'inversion_model')
     if corrector_model is not None: check_model(corrector_model, CorrectorEncoderModel, 'corrector_model')
@@ -226,6 +231,7 @@ def load_pretrained_corrector(
 ) -> Corrector:
     "A pretrained `Corrector` by the name of its embedder. Raises `ValueError` that lists the names."
     pairs = known_pairs()
+    if not isinstance(name, str|Path): raise TypeError(f'name is {brief(name)} ({type(name).__name__}): expected one of {", ".join(pairs)}.')
     if name not in pairs:
         raise ValueError(f"There is no pretrained corrector {name!r}.{similar_name(str(name), [*pairs])} There are: {', '.join(pairs)}. For checkpoints of your own, use load_corrector, or name them with register_alias.")
     pair = pairs[name]
@@ -290,7 +296,7 @@ def invert_embeddings(
 ) -> list[str]:
     "A text for each embedding. Raises `ValueError` or `TypeError` for what cannot be inverted, naming the rows."
     return corrector_or_default(corrector, embeddings).invert(embeddings, num_steps, sequence_beam_width, batch_size=batch_size, max_length=max_length, no_repeat_ngram_size=no_repeat_ngram_size,
-                  keep_best=keep_best, progress=progress, initial=initial, sampling=sampling, edits=edits, score=bool(num_steps)).texts
+                  keep_best=keep_best, progress=progress, initial=initial, sampling=sampling, edits=edits, score=False).texts
 
 # %% ../nbs/07_pretrained.ipynb #1aabcb61
 def embed_strings(
