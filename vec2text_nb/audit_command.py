@@ -120,3 +120,7 @@ def audit_main(
     status = run_command('v2t-audit', work, again='run the same command again to resume')
     for metric,value in above.items(): print(f'v2t-audit: {metric} is {value:.4f}, above its limit', file=sys.stderr)
     return 1 if above and not status else status
+
+# %% ../nbs/09b_audit_command.ipynb #dff76de6
+#| eval: false
+if __name__ == '__main__': sys.exit(audit_main())

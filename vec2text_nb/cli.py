@@ -93,7 +93,7 @@ def read_input(
     if file and not file.exists(): raise FileNotFoundError(f'There is no file {file}.')
     for text in a.given:
         if not file and Path(text).suffix.lower() in INPUT_FILES[:4]: warnings.warn(f'{text!r} is taken as a text: there is no such file', stacklevel=2)
-    lines = None if file else typed_lines() if typed else as_texts(a.given, 'TEXT')
+    lines = None if file else typed_lines() if typed else as_texts([os.fsencode(text).decode('utf-8', 'surrogateescape') for text in a.given], 'TEXT')
     texts = open_texts(lambda: text_lines(file) if file else lines, str(file or 'The input'))
     if not len(texts): raise ValueError(f"no text given: {f'{file} has none' if file else 'pass a file, texts as arguments, or one per line on standard input'}.")
     return texts
@@ -283,3 +283,7 @@ def publish_main(
     "Run `v2t-publish`"
     a = publish_parser().parse_args(argv)
     return run_command('v2t-publish', lambda: run_publish(a))
+
+# %% ../nbs/09_cli.ipynb #750c0073
+#| eval: false
+if __name__ == '__main__': sys.exit(invert_main())

@@ -341,3 +341,7 @@ def main(argv:Sequence[str]|None=None) -> int: # flags; None: those of the comma
         with only_writer(Path(a.out)), redirect_stdout(sys.stderr) if a.json else nullcontext(): pair = train_pair(PairRun(a, shlex.join(['v2t-train-pair', *argv])))
         print(pair_summary(pair) if a.json else pair)
     return run_command('v2t-train-pair', work, 'run the same command again to resume from the last checkpoint')
+
+# %% ../nbs/08g_pair.ipynb #782a9bd0
+#| eval: false
+if __name__ == '__main__': sys.exit(main())

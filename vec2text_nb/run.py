@@ -238,8 +238,9 @@ def make_eval_sets(x:Experiment) -> dict[str, Pairs]:
     train = set(x.splits['train'])
     for name in filter(None, d.val_dataset_names.split(',')):
         texts, title = load_texts(name, limit=d.max_eval_samples), eval_set_name(name)
-        if title in sets: raise ValueError(f'--val_dataset_names {name}: the metrics of another source have the name {title!r} already. Copy the file to another name.')
-        if known := sum(text in train for text in texts): warnings.warn(f'{name}: {known:,} of its {len(texts):,} texts to evaluate on are among the texts to train on: its scores say nothing about new texts.', stacklevel=2)
+        known = f'{sum(text in train for text in texts):,} of its {len(texts):,} texts to evaluate on are among the texts to train on'
+        if title in sets: raise ValueError(f'--val_dataset_names {name}: the metrics of another source have the name {title!r} already, and {known}. Give another source, or copy the file to another name.')
+        if not known.startswith('0 '): warnings.warn(f'{name}: {known}: its scores say nothing about new texts.', stacklevel=2)
         sets[title] = x.pair_up(texts)
     if not sets and d.max_eval_samples and x.args.eval_strategy != 'no': warnings.warn(f'{d.dataset_name} has no texts for validation, and no other source is given: nothing is evaluated. Give more texts, a larger --held_out, or --val_dataset_names.', stacklevel=2)
     return sets
@@ -380,7 +381,8 @@ def main(argv:Sequence[str]|None=None) -> int: # flags; None: those of the comma
         with redirect_stdout(sys.stderr) if args.json else nullcontext(): metrics = run_as_parsed(*flags)
         if not args.should_save: return
         if args.json: print(run_summary(Path(args.output_dir)))
-        else: print(*(f'{name}: {value:.4g}' for name,value in metrics.items()), sep='\n')
+        else:
+            for name,value in metrics.items(): print(f'{name}: {value:.4g}')
     return run_command('v2t-train', work, 'run the same command again to resume from the last checkpoint')
 
 # %% ../nbs/08c_run.ipynb #20df15da

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['UNREADABLE', 'VECTOR_READERS', 'check_vectors', 'block_rows', 'no_column', 'read_npy', 'npy_blocks', 'npz_blocks',
-           'archived_blocks', 'parquet_blocks', 'is_numeric', 'matrix_of_lists', 'jsonl_blocks', 'json_rows',
-           'json_vector', 'vector_blocks', 'read_vectors']
+           'archived_blocks', 'parquet_files', 'is_numeric', 'parquet_blocks', 'matrix_of_lists', 'jsonl_blocks',
+           'json_rows', 'json_vector', 'vector_blocks', 'read_vectors']
 
 # %% ../nbs/01f_vector_files.ipynb #ee37f0c8
 import json, zipfile, zlib
@@ -62,9 +62,10 @@ def npy_blocks(path:Path, column:str='') -> Iterator[np.ndarray]: # column: unus
         del array
         for start in range(0, n, rows): yield np.array(read_npy(path)[start:start+rows])
 
-# %% ../nbs/01f_vector_files.ipynb #ecd7afb1
+# %% ../nbs/01f_vector_files.ipynb #8f2074e1
 UNREADABLE = (ValueError, EOFError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error, LZMAError) # what a damaged or encrypted archive raises
 
+# %% ../nbs/01f_vector_files.ipynb #ecd7afb1
 def npz_blocks(path:Path, column:str) -> Iterator[np.ndarray]:
     "The rows of one array of an .npz file"
     damaged = f'{path} is not a complete .npz file of numbers'
@@ -89,12 +90,22 @@ def archived_blocks(path:Path, name:str) -> Iterator[np.ndarray]:
     with np.load(path, allow_pickle=False) as arrays: yield arrays[name]
 
 # %% ../nbs/01f_vector_files.ipynb #a2bb196c
+def parquet_files(path:Path) -> list[Path]: # path: a file, or a folder with files at any depth
+    "The files to read, by name; those that begin with . or _ are notes of the writer"
+    return sorted(p for p in path.rglob('*.parquet') if p.is_file() and p.name[0] not in '._') if path.is_dir() else [path]
+
+def is_numeric(kind) -> bool: # kind: of arrow
+    "Floating-point or whole numbers, or nothing at all?"
+    types = import_library('pyarrow').types
+    return types.is_floating(kind) or types.is_integer(kind) or types.is_null(kind)
+
+# %% ../nbs/01f_vector_files.ipynb #8c846dea
 def parquet_blocks(path:Path, column:str) -> Iterator[np.ndarray]: # path: a file, or a folder of them
     "The rows of a column of lists of equal length"
     pa, pq = (import_library(f'pyarrow{part}') for part in ('', '.parquet'))
     lengths, first = {}, 0
     try:
-        for part in pq.ParquetDataset(path).files:
+        for part in parquet_files(path):
             with pq.ParquetFile(part, buffer_size=2**20, pre_buffer=False) as file:
                 names = file.schema_arrow.names
                 if column not in names: raise no_column(path, column, names)
@@ -105,10 +116,6 @@ def parquet_blocks(path:Path, column:str) -> Iterator[np.ndarray]: # path: a fil
     except (pa.ArrowException, OSError) as err: raise ValueError(f'{path} is not a complete parquet file: {err}') from err
 
 # %% ../nbs/01f_vector_files.ipynb #60082118
-def is_numeric(kind) -> bool: # kind: of arrow
-    types = import_library('pyarrow').types
-    return types.is_floating(kind) or types.is_integer(kind) or types.is_null(kind)
-
 def matrix_of_lists(
     lists, # arrow array or chunked array
     where:str, # begins the error message
@@ -175,7 +182,7 @@ def vector_blocks(
     path, first = Path(path), 0
     if not path.exists(): raise FileNotFoundError(f'There is no file {path}.')
     kind = '.parquet' if path.is_dir() else path.suffix.lower()
-    if path.is_dir() and not any(path.glob('**/*.parquet')): raise ValueError(f'{path} is a folder without parquet files.')
+    if path.is_dir() and not parquet_files(path): raise ValueError(f'{path} is a folder without parquet files.')
     if kind not in VECTOR_READERS: raise ValueError(f"{path} should be one of {', '.join(VECTOR_READERS)}.")
     for block in VECTOR_READERS[kind](path, column):
         if block.ndim == 1 and block.dtype.kind == 'f' and len(block): block = block[None]                # one vector

@@ -19,7 +19,7 @@ from .store_clients import ChromaStore, FaissIndex, LanceTable, PostgresTable, Q
 from .stored_rows import StoredRows, VectorStore, chosen, id_name, id_texts, plain_errors, ready, shown_address, stored_rows, text_name, vector_name
 from .stores import check_room
 from .text_files import import_library
-from .vector_files import UNREADABLE, json_rows, json_vector, matrix_of_lists, read_npy
+from .vector_files import UNREADABLE, json_rows, json_vector, matrix_of_lists, parquet_files, read_npy
 
 _all_ = ['StoredRows', 'VectorStore'] # for `from vec2text_nb.vector_stores import *`
 
@@ -99,7 +99,7 @@ class ParquetFile(ScannedFile):
         pa, pq = import_library('pyarrow'), import_library('pyarrow.parquet')
         self.files, self.releases = [], []
         try:
-            for part in pq.ParquetDataset(path).files:
+            for part in parquet_files(path):
                 self.files.append(pq.ParquetFile(part, buffer_size=2**20, pre_buffer=False))
                 self.releases.append(self.files[-1].close)
         except (pa.ArrowException, OSError) as err: raise ValueError(f'{path} is not a complete parquet file: {err}') from err
