@@ -88,7 +88,7 @@ def read_input(
     from vec2text_nb.text_files import text_lines
     from vec2text_nb.streams import open_texts, open_vectors
     file, typed = input_file(a.given), a.given in ([], ['-'])
-    if a.column != 'embedding' and (not file or file.suffix.lower() in ('.txt', '.npy')): raise ValueError(f"{file or 'The input'} has no columns: leave --column {a.column} out.")
+    if a.column != 'embedding' and (not file or file.suffix.lower() == '.txt'): raise ValueError(f"{file or 'The input'} has no columns: leave --column {a.column} out.")
     if file and file.suffix.lower() != '.txt': return open_vectors(file, a.column)
     if file and not file.exists(): raise FileNotFoundError(f'There is no file {file}.')
     for text in a.given:

@@ -44,7 +44,7 @@ class Budget:
         number, seconds = text.removesuffix('s'), text.endswith('s')
         try: found = cls(float(number) if seconds else int(number), seconds)
         except ValueError: found = None
-        if found is None or not 0 <= found.amount < math.inf: raise LengthError(f'{text!r} is no length of a stage: expected seconds, as 150s, or steps, as 4000.')
+        if found is None or not 0 <= found.amount < math.inf: raise LengthError(f'invalid length {text!r}: expected seconds, as 150s, or steps, as 4000.')
         return found
 
     def share(self, step:int, seconds:float) -> float: # 0 to 1, or more
