@@ -201,7 +201,8 @@ def test_more_rows_than_there_are(run, store, tmp_path):
     (["v.npy", "--out", "report.pdf"], "should end in .html"), (["v.npy", "--steps", "-1"], "num_steps is -1"),
     (["v.npy", "--edits", "-1"], "edits is -1"), (["v.npy", "--model", "word2vec"], "Known names"),
     (["v.npy", "--text_column", "body"], "no use for --text_column"),
-    (["v.npy", "--calibration", "none.json"], "none.json"), (["v.npy", "--seed", "-1"], "The seed is -1"), (["v.npy", "--best"], "leave --steps out"),
+    (["v.npy", "--calibration", "none.json"], "none.json"), (["v.npy", "--seed", "-1"], "The seed is -1"),
+    (["v.npy", "--best"], "leave --steps out"),
     (["v.npy", "--fail-above", "cosine=0", "--fail-above", "cosine=1"], "cosine has a limit already"),
     (["v.npy", "--out", "folder.html"], "Is a directory")])
 def test_bad_input_is_one_line(run, tmp_path, vectors, monkeypatch, argv, message):

@@ -109,7 +109,8 @@ def test_by_the_clock(cache, tmp_path):
     (["--texts", "recrods"], "There is no source or file 'recrods'"),
     (["--embedder", "no-such-embedder"], "no-such-embedder"),
     (["--rate", "-1"], "--rate is -1.0: expected a positive number"), (["--corrector_rate", "nan"], "--corrector_rate is nan"),
-    (["--width", "100"], "expected a multiple of 6, such as 96"), (["--width", "0"], "--width is 0"), (["--vocab_size", "10"], "--vocab_size is 10"),
+    (["--width", "100"], "expected a multiple of 6, such as 96"), (["--width", "0"], "--width is 0"),
+    (["--vocab_size", "10"], "--vocab_size is 10"),
     (["--max_length", "1"], "--max_length is 1"), (["--seed", "-1"], "The seed is -1"), (["--out", ""], "--out is empty"),
     (["--hypothesizer", "0", "--corrector", "0", "--own_outputs", "0"], "nothing would be trained")])
 def test_bad_input_is_one_line(argv, message, cache, tmp_path, capsys):

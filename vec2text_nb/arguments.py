@@ -133,7 +133,7 @@ def experiment_rules(m:ModelArguments, args) -> dict[str, bool]: # args: RunArgu
             not 0 <= wrong <= 1 or bool(wrong) and not corrector,
     }
 
-# %% ../nbs/08b_arguments.ipynb #21040280
+# %% ../nbs/08b_arguments.ipynb #26705f74
 LOWEST = dict(max_seq_length=2, num_repeat_tokens=1, max_eval_samples=0, use_less_data=1, per_device_train_batch_size=1, per_device_eval_batch_size=1,
               num_train_epochs=0, max_steps=1, gradient_accumulation_steps=1, embedder_gaussian_noise_level=0, seed=0, num_gen_recursive_steps=0, sequence_beam_width=0)
 ALSO = dict(use_less_data=-1, max_steps=-1) # stands for no limit
@@ -145,6 +145,7 @@ def number_rules(m:ModelArguments, data:DataArguments, args) -> dict[str, bool]:
     rules = {f"--{name} is {values[name]}: expected {least} or more{f', or {ALSO[name]} for no limit' if name in ALSO else ''}": True for name,least in wrong.items()}
     return rules | {'--num_train_epochs is 0 and --max_steps gives no steps: nothing would be trained': args.max_steps < 1 and args.num_train_epochs == 0}
 
+# %% ../nbs/08b_arguments.ipynb #21040280
 def data_rules(m:ModelArguments, data:DataArguments, args) -> dict[str, bool]: # as in `experiment_rules`
     "Rules about the embedder, the embeddings and frozen parts"
     frozen, parts = m.use_frozen_embeddings_as_input, ('none', 'encoder', 'decoder', 'encoder_and_decoder')

@@ -162,7 +162,7 @@ def write_answers(a:argparse.Namespace, out, given, corrector) -> None: # out: a
             out.finish()
     print(json.dumps(dict(out=a.out, rows=len(given))) if a.json else f"{a.out}: {len(given):,} text{'s'*(len(given) > 1)}")
 
-# %% ../nbs/09_cli.ipynb #367b3af4
+# %% ../nbs/09_cli.ipynb #9296b6db
 def settle_search(
     a:argparse.Namespace, # of `invert_parser` or of another command with --steps, --beam, --edits and --best; changed in place
     typed:set[str] # what was given, see `typed_flags`
@@ -176,6 +176,7 @@ def settle_search(
         if 'beam' in typed and a.beam > 1: raise ValueError(f'--steps 0 is the first guess alone, in which --beam {a.beam} has nothing to search: leave --beam out, or give --steps 1 or more.')
         a.beam = 0
 
+# %% ../nbs/09_cli.ipynb #367b3af4
 def run_invert(
     a:argparse.Namespace # of `invert_parser`
 ) -> None:

@@ -87,7 +87,7 @@ def plain_warnings(command:str) -> Iterator[None]:
 def use_utf8() -> None:
     "Set the standard streams to UTF-8; a terminal keeps its encoding, and what is written to a stream that is closed is lost"
     for name in ('stdout', 'stderr'):
-        if getattr(sys, name) is None: setattr(sys, name, open(os.devnull, 'w'))
+        if getattr(sys, name) is None: setattr(sys, name, open(os.devnull, 'w', encoding='utf-8'))
     for stream in (sys.stdout, sys.stderr):
         if not hasattr(stream, 'reconfigure'): continue          # replaced, in a notebook or a test
         if stream.isatty(): stream.reconfigure(errors='replace')

@@ -164,7 +164,7 @@ def named_models(pair:Corrector) -> dict[str, torch.nn.Module]:
     models = dict(hypothesizer=pair.inversion_model, corrector=pair.corrector_model)
     return {name: model for name,model in models.items() if model is not None}
 
-# %% ../nbs/08g_pair.ipynb #276e5a25
+# %% ../nbs/08g_pair.ipynb #d2e42ef6
 def check_pair_flags(a:argparse.Namespace) -> None: # a: flags
     "Raise `ValueError` for a number that is out of its range"
     for flag,least in dict(batch_size=1, pool=1, max_length=3, vocab_size=100, width=6).items():
@@ -176,6 +176,7 @@ def check_pair_flags(a:argparse.Namespace) -> None: # a: flags
     if not a.out: raise ValueError('--out is empty: give the folder of the run.')
     if not (a.hypothesizer.amount or a.corrector.amount or a.own_outputs.amount): raise ValueError('All three lengths are 0: nothing would be trained.')
 
+# %% ../nbs/08g_pair.ipynb #276e5a25
 class PairRun:
     "A run of `v2t-train-pair`: texts, pair and state"
     def __init__(self, a:argparse.Namespace, command:str=''): # a: flags; command: as typed, for the record
