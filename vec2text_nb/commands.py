@@ -114,7 +114,7 @@ def run_command(
         return 130
     except BrokenPipeError: pass
     except Exception as err:
-        if isinstance(err, (ValueError, OSError, RuntimeError, ImportError, MemoryError)) or type(err).__module__.startswith('openai'): return report_failure(command, err)
+        if isinstance(err, (ValueError, OSError, RuntimeError, ImportError, MemoryError)) or type(err).__module__.startswith('openai') or re.search(r'\(os error \d+\)', str(err)): return report_failure(command, err)
         raise
     finally: drop_output()
     return 0
