@@ -464,7 +464,7 @@ def write_bad(folder: Path) -> dict[str, str]:
         "missing.jsonl": "line 1 has no column 'embedding'. It has: vec, title.",
         "strings.jsonl": "line 1: 'embedding' is not a list of numbers", "torn.jsonl": "line 2: not JSON",
         "latin.txt": "is not UTF-8", "utf-16.txt": "iconv -f utf-16 -t utf-8", "utf-32.txt": "this is UTF-32",
-        "utf-16-le.txt": "NUL character",
+        "utf-16-le.txt": "iconv -f utf-16le -t utf-8",
         "packed.jsonl": "compressed, as gzip", "huge.jsonl": "line 1: 'embedding' holds a whole number that is too large",
         "deep.jsonl": "line 1: not JSON", "gap.jsonl": "line 2 is empty", "bare.jsonl": "rows without a number",
         "nested.parquet": "but list<", "wide.parquet": "d19 and 10 more", "twice.parquet": "has 2 columns 'embedding'",

@@ -427,6 +427,12 @@ def test_bad_flags_are_refused(capsys, tmp_path, monkeypatch, flags):
     assert not files_of(tmp_path)
 
 
+def test_flags_answer_to_the_names_that_other_commands_have():
+    here = parse_flags("--dataset a.txt --embedder bert --max_length 16 --batch_size 3 --out o --use_cpu True".split())
+    long = "--dataset_name a.txt --embedder_model_name bert --max_seq_length 16 --per_device_train_batch_size 3 --output_dir o"
+    assert R.run_key(*here) == R.run_key(*parse_flags([*long.split(), "--use_cpu", "True"])) and here[-1].output_dir == "o"
+
+
 # what goes wrong is said early
 
 def test_a_run_that_diverges_ends_in_one_line(place, tmp_path, capsys):

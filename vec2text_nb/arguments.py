@@ -21,9 +21,9 @@ from .commands import new_parser
 from .stores import key_digest, write_json
 
 # %% ../nbs/08b_arguments.ipynb #33836b5e
-def flag_field(default, help:str): # help: as printed by --help
+def flag_field(default, help:str, *aliases:str): # help: as printed by --help; aliases: what other commands call it
     "A field of the groups below: a flag with a default and a line of help"
-    return field(default=default, metadata=dict(help=help))
+    return field(default=default, metadata=dict(help=help) | (dict(aliases=[*aliases]) if aliases else {}))
 
 # %% ../nbs/08b_arguments.ipynb #31a1ad0b
 @dataclass
@@ -31,7 +31,7 @@ class ModelArguments:
     "The model, its embedder and its start"
     model_name_or_path:str = flag_field('t5-base', 'T5 to build on: folder or hub id')
     fresh_backbone:bool = flag_field(False, 'start the T5 from random weights; only its config is read')
-    embedder_model_name:str = flag_field('gtr_base', 'embedder to invert: short name, folder or hub id')
+    embedder_model_name:str = flag_field('gtr_base', 'embedder to invert: short name, folder or hub id', '--embedder')
     embedder_model_api:str|None = flag_field(None, 'embedder behind an API instead, such as text-embedding-ada-002')
     embedder_folder:str|None = flag_field(None, 'read the embedder from this folder')
     embedder_torch_dtype:str = flag_field('float32', 'type in which the embedder computes')
@@ -39,7 +39,7 @@ class ModelArguments:
     embedder_gaussian_noise_level:float = flag_field(0., 'standard deviation of the noise on training embeddings')
     embedder_fake_with_zeros:bool = flag_field(False, 'ablation: replace every embedding by zeros')
     use_frozen_embeddings_as_input:bool = flag_field(False, 'compute embeddings once and keep them on disk; otherwise embed each batch anew')
-    max_seq_length:int = flag_field(128, 'longest text, in tokens of the T5')
+    max_seq_length:int = flag_field(128, 'longest text, in tokens of the T5', '--max_length')
     num_repeat_tokens:int = flag_field(16, 'pseudo-tokens per embedding')
     no_repeat_ngram_size:int = flag_field(0, 'texts never repeat a run of this many tokens; 0: no limit; a corrector follows its hypothesizer')
     encoder_dropout_disabled:bool = flag_field(False, 'no dropout in the encoder')
@@ -55,7 +55,7 @@ class ModelArguments:
 @dataclass
 class DataArguments:
     "The texts and their embeddings"
-    dataset_name:str = flag_field('msmarco', 'source of texts: a name, file, folder or hub id; join several with +')
+    dataset_name:str = flag_field('msmarco', 'source of texts: a name, file, folder or hub id; join several with +', '--dataset', '--texts')
     text_column:str|None = flag_field(None, 'column that holds the texts')
     held_out:float = flag_field(.02, 'share of the texts for validation, and the same again for test, if the source has no splits')
     use_less_data:int = flag_field(-1, 'train on this many texts, drawn at random; -1: on all')
@@ -70,7 +70,7 @@ class DataArguments:
 @dataclass
 class RunArguments(TrainingArguments):
     "The training; all arguments of `transformers.TrainingArguments` too"
-    output_dir:str|None = flag_field(None, 'folder of the run; default: saves/ and a hash of the flags')
+    output_dir:str|None = flag_field(None, 'folder of the run; default: saves/ and a hash of the flags', '--out')
     experiment:str = flag_field('inversion', 'inversion, corrector, inversion_bow or inversion_decoder_only')
     corrector_model_alias:str|None = flag_field(None, 'corrector: its hypothesizer, an alias or a folder')
     corrector_model_from_pretrained:str|None = flag_field(None, 'corrector: its hypothesizer, a folder or hub id')
@@ -83,7 +83,7 @@ class RunArguments(TrainingArguments):
     exp_name:str = flag_field('', 'a note, stored with the run')
     exp_group_name:str = flag_field('', 'a note, stored with the run')
     use_wandb:bool = flag_field(False, 'report to Weights & Biases')
-    per_device_train_batch_size:int = flag_field(128, 'batch size on each device')
+    per_device_train_batch_size:int = flag_field(128, 'batch size on each device', '--batch_size')
     num_train_epochs:float = flag_field(30., 'passes over the texts')
     learning_rate:float = flag_field(0., 'highest learning rate; 0: by the size of the model, 1e-3 (corrector: 5e-4) up to 30 million weights, 2e-5 above')
     warmup_steps:float = flag_field(4000, 'steps until the highest learning rate is reached')

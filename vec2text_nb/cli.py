@@ -214,7 +214,7 @@ def eval_parser() -> argparse.ArgumentParser:
     p = new_parser('v2t-eval', 'Score an inverter on texts it was not trained on.', '--dataset wordnet --n 200 --settings 0 5 5x4 --out results/mine.json',
                    '--model saves/mine --dataset texts.txt --split train --out results/mine.json --json', again='run the same command again to resume')
     add_model_options(p)
-    p.add_argument('--dataset', required=True, metavar='NAME', help='source of texts: a name such as wordnet, a file, a folder or a hub id')
+    p.add_argument('--dataset', '--texts', required=True, metavar='NAME', help='source of texts: a name such as wordnet, a file, a folder or a hub id')
     p.add_argument('--text_column', metavar='C', help='column that holds the texts')
     p.add_argument('--split', default='test', choices=['train', 'validation', 'test'], help='part of the data set (default: %(default)s)')
     p.add_argument('--n', type=int, default=1000, help='number of texts, drawn at random (default: %(default)s)')

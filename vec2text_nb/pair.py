@@ -41,7 +41,7 @@ def pair_parser() -> argparse.ArgumentParser:
     p = new_parser('v2t-train-pair', 'Train a hypothesizer and a corrector on one device, a GPU if there is one. The defaults take about a quarter of an hour on an H100 or H200. '
                    'The length of a stage is in seconds, as 150s, or in steps, as 4000; 0 skips the stage.', '--texts wordnet --out saves/pair',
                    '--texts mine.txt+wordnet --embedder all-MiniLM-L6-v2 --hypothesizer_length 600s --corrector_length 1200s --out saves/mine', again='run the same command again to resume')
-    p.add_argument('--texts', required=True, help='sources of texts, joined with +; each is a kind of its own')
+    p.add_argument('--texts', '--dataset', required=True, help='sources of texts, joined with +; each is a kind of its own')
     p.add_argument('--limit', type=int, metavar='N', help='at most this many texts of each source, drawn at random (default: all)')
     p.add_argument('--out', required=True, metavar='FOLDER', help='folder of the run; the result is FOLDER/pair')
     p.add_argument('--embedder', default='all-MiniLM-L6-v2', metavar='NAME', help='name or folder of the embedder to invert (default: %(default)s)')

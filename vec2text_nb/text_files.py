@@ -22,7 +22,7 @@ FIRST_BYTES = {b'\xff\xfe\0\0': 'UTF-32', b'\0\0\xfe\xff': 'UTF-32', b'\xff\xfe'
 def refuse_other_formats(line:bytes, where:str|Path) -> None: # line: the first one; where: it comes from
     "Raise `ValueError` for compressed texts, and for other encodings that say what they are"
     kind = next((kind for start,kind in FIRST_BYTES.items() if line.startswith(start)), '')
-    if kind.startswith('UTF'): raise ValueError(f'{where}, line 1: this is {kind} and not UTF-8. Save it as UTF-8, for example with iconv -f {kind.lower()} -t utf-8.')
+    if kind.startswith('UTF'): raise ValueError(f'{where}, line 1: byte {line[0]:#04x} at position 0 is not UTF-8: this is {kind}. Save it as UTF-8, for example with iconv -f {kind.lower()} -t utf-8.')
     if kind: raise ValueError(f'{where} is compressed, as {kind}: unpack it first.')
 
 def text_lines(
@@ -35,14 +35,14 @@ def decoded_lines(
     lines:Iterable[bytes],
     where:str|Path # they come from, for the error message
 ) -> Iterator[str]:
-    "Lines as text, without a byte order mark. Raises `ValueError` that names the first one that is not UTF-8, or holds a NUL."
+    "Lines as text, without a byte order mark. Raises `ValueError` that names the first one that is not UTF-8."
     for number,line in enumerate(lines, 1):
         if number == 1: refuse_other_formats(line, where)
         try: text = line.decode('utf-8-sig' if number == 1 else 'utf-8')
         except UnicodeDecodeError as err:
             raise ValueError(f'{where}, line {number}: byte {line[err.start]:#04x} at position {err.start} is not UTF-8. '
                              'Save the file as UTF-8, for example with iconv -f latin1 -t utf-8.') from err
-        if '\0' in text: raise ValueError(f'{where}, line {number}: there is a NUL character at position {text.index(chr(0))}: this is UTF-16 without a mark, for which iconv -f utf-16le -t utf-8 helps, or no text.')
+        if number == 1 and 3*text.count('\0') >= len(text) > 0: raise ValueError(f'{where}, line 1: nearly every other character is NUL: this is UTF-16 without a mark. Save it as UTF-8, for example with iconv -f utf-16le -t utf-8.')
         if '\r' in text.removesuffix('\r\n'): yield from io.StringIO(text, newline='')       # lines that end as on old Macs
         else: yield text
 
@@ -76,7 +76,7 @@ def read_csv_texts(
                 raise ValueError(f'{path}, line {rows.line_num}: {len(row)} fields, but the header has {len(header)}. Put fields that contain {delimiter!r} in quotes.')
             yield row[index] if row else ''
     except csv.Error as err:
-        if 'field limit' in str(err): raise ValueError(f'{path}, line {rows.line_num}: a field is longer than {csv.field_size_limit():,} characters. Either a quote is not closed, or the text is very long: then write the file as .jsonl.') from err
+        if 'field limit' in str(err): raise ValueError(f'{path}, line {rows.line_num}: {err}. Either a quote is not closed, or the text is very long: then write the file as .jsonl.') from err
         raise ValueError(f'{path}, line {rows.line_num}: {err}. Quote the fields as in "a ""quoted"" word", or write the file as .jsonl.') from err
 
 # %% ../nbs/01d_text_files.ipynb #a65c58a9
