@@ -201,12 +201,16 @@ def test_more_rows_than_there_are(run, store, tmp_path):
     (["v.npy", "--out", "report.pdf"], "should end in .html"), (["v.npy", "--steps", "-1"], "num_steps is -1"),
     (["v.npy", "--edits", "-1"], "edits is -1"), (["v.npy", "--model", "word2vec"], "Known names"),
     (["v.npy", "--text_column", "body"], "no use for --text_column"),
-    (["v.npy", "--calibration", "none.json"], "none.json")])
+    (["v.npy", "--calibration", "none.json"], "none.json"), (["v.npy", "--seed", "-1"], "The seed is -1"),
+    (["v.npy", "--best"], "leave --steps out"),
+    (["v.npy", "--fail-above", "cosine=0", "--fail-above", "cosine=1"], "cosine has a limit already"),
+    (["v.npy", "--out", "folder.html"], "Is a directory")])
 def test_bad_input_is_one_line(run, tmp_path, vectors, monkeypatch, argv, message):
     monkeypatch.chdir(tmp_path)
     fourth = np.arange(len(vectors))[:, None] == 4
     stores = dict(v=vectors, narrow=vectors[:, :7], nan=np.where(fourth, np.nan, vectors), zero=vectors*0)
     for name, rows in stores.items(): np.save(f"{name}.npy", rows)
+    (tmp_path/"folder.html").mkdir()
     before = {f.name for f in tmp_path.iterdir()}
     status, out, err = run(*QUICK, *(["--out", "r.html"] if "--out" not in argv else []), *argv)
     assert (status, out, err.count("\n")) == (2, "", 1) and message in err
@@ -237,6 +241,22 @@ def test_bad_stores_are_one_line(run, tmp_path, vectors, monkeypatch):
         assert (status, out, err.count("\n")) == (2, "", 1) and message in err, (argv, err)
     locked.close()
     assert not [*tmp_path.glob("r.*")]
+
+
+@pytest.mark.parametrize("where", [
+    "postgresql://bob:s3c@r3t#x@localhost:1/db", "postgresql://bob:s3c/r3t@localhost:1/db", "postgresql://bob:s3cr3t@localhost:port/db",
+    "postgresql:/bob:s3cr3t@localhost/db", "host=localhost password=s3cr3t", "mysql://bob:s3cr3t@localhost/db", "qdrant+http://:s3cr3t?@localhost:1"])
+def test_misspelled_addresses_tell_no_password(run, tmp_path, where):
+    status, out, err = run(where, *QUICK, "--out", tmp_path/"r.html")
+    assert (status, out, err.count("\n")) == (2, "", 1) and not [part for part in ("s3c", "r3t") if part in err], err
+
+
+def test_a_folder_of_parquet_files(run, store, tmp_path):
+    (tmp_path/"parts").mkdir()
+    (tmp_path/"parts"/"a.parquet").write_bytes(store.read_bytes())
+    for where, name in ((store, "file"), (tmp_path/"parts", "folder")): assert run(where, *QUICK, "--out", tmp_path/f"{name}.html")[0] == 0
+    file, folder = (json.loads((tmp_path/f"{name}.json").read_text(encoding="utf-8")) for name in ("file", "folder"))
+    assert folder["leak"] == file["leak"] and folder["store"]["kind"] == "parquet"
 
 
 @pytest.mark.filterwarnings("default")

@@ -1,4 +1,5 @@
 "`v2t-invert` from a file to a file: killed and resumed, refused for bad files; and what all commands share"
+import gzip
 import io
 import itertools
 import json
@@ -8,6 +9,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -267,14 +269,35 @@ def test_files_of_other_runs_are_refused(run, tmp_path):
 
 
 @pytest.mark.parametrize("out,message", [("t.csv", "should end in .jsonl or .parquet"), ("v.jsonl", "is the input itself"),
-                                         ("folder.jsonl", "Is a directory"), ("v.jsonl/t.jsonl", "v.jsonl")])
+                                         ("folder.jsonl", "Is a directory"), ("v.jsonl/t.jsonl", "v.jsonl"),
+                                         ("pipe.jsonl", "is a pipe or a device"), ("device.jsonl", "is a pipe or a device")])
 def test_out_files_that_cannot_be(run, tmp_path, out, message):
     (tmp_path/"folder.jsonl").mkdir()
+    os.mkfifo(tmp_path/"pipe.jsonl")
+    (tmp_path/"device.jsonl").symlink_to(os.devnull)
     (tmp_path/"v.jsonl").write_text("".join(json.dumps(dict(embedding=row)) + "\n" for row in vectors(2).tolist()), encoding="utf-8")
     before = {f.name for f in tmp_path.rglob("*")}
     status, printed, err = run(tmp_path/"v.jsonl", *SMALL, "--overwrite", "--out", tmp_path/out)
     assert (status, printed, err.count("\n")) == (2, "", 1) and message in err
     assert {f.name for f in tmp_path.rglob("*")} == before
+
+
+def test_a_folder_of_vectors_is_read_and_never_written_to(run, tmp_path):
+    (tmp_path/"v").mkdir()
+    for part, rows in (("b", vectors(9)[5:]), ("a", vectors(9)[:5])): save_parquet(tmp_path/"v"/f"{part}.parquet", embedding=list(rows))
+    (tmp_path/"v"/"_SUCCESS").touch()
+    np.save(tmp_path/"v.npy", vectors(9))
+    assert run(tmp_path/"v", *SMALL, "--json") == run(tmp_path/"v.npy", *SMALL, "--json")
+    before = (tmp_path/"v"/"a.parquet").read_bytes()
+    status, _, err = run(tmp_path/"v", *SMALL, "--overwrite", "--out", tmp_path/"v"/"a.parquet")
+    assert status == 2 and "is the input itself, or in it" in err and (tmp_path/"v"/"a.parquet").read_bytes() == before
+
+
+def test_a_link_stays_a_link(run, tmp_path):
+    np.save(tmp_path/"v.npy", vectors(3))
+    (tmp_path/"link.jsonl").symlink_to(tmp_path/"real.jsonl")
+    assert run(tmp_path/"v.npy", *SMALL, "--out", tmp_path/"link.jsonl")[0] == 0
+    assert (tmp_path/"link.jsonl").is_symlink() and len(rows_of(tmp_path/"real.jsonl")) == 3
 
 
 # what goes in and what comes out
@@ -305,6 +328,45 @@ def test_texts_from_arguments_a_file_and_stdin(run, tmp_path):
     run(tmp_path/"texts.txt", *SMALL, "--out", tmp_path/"new"/"t.jsonl")
     written = [{k: v for k, v in row.items() if k != "run"} for row in rows_of(tmp_path/"new"/"t.jsonl")]
     assert written == [*map(json.loads, found[0][1].splitlines())]
+
+
+def test_a_dash_is_standard_input(run):
+    assert run(*SMALL, "--json", "-", stdin="a\nb\n") == run(*SMALL, "--json", stdin="a\nb\n") == run(*SMALL, "--json", "a", "b")
+
+
+def test_lines_of_old_macs_and_empty_lines_at_the_end(run, tmp_path):
+    (tmp_path/"mac.txt").write_bytes(b"a\rb")
+    assert run(*SMALL, "--json", tmp_path/"mac.txt") == run(*SMALL, "--json", "a", "b")
+    np.save(tmp_path/"v.npy", vectors(1))
+    (tmp_path/"v.jsonl").write_text(json.dumps(dict(embedding=vectors(1)[0].tolist())) + "\n\n \n", encoding="utf-8")
+    assert run(*SMALL, "--json", tmp_path/"v.jsonl") == run(*SMALL, "--json", tmp_path/"v.npy")
+
+
+@pytest.mark.parametrize("argv,message", [(["--stepps", "3"], "Did you mean '--steps'?"), (["-v.npy"], "is given after --"),
+        (["--steps", "1.5"], "invalid int value")])
+def test_mistaken_flags_are_one_line(run, capsys, argv, message):
+    with pytest.raises(SystemExit) as end: invert_main(["text", *argv])
+    err = capsys.readouterr().err
+    assert end.value.code == 2 and message in err and err.count("\n") == 1
+
+
+def test_flags_with_either_dash(run):
+    assert run("a", *QUICK, "--json", "--batch-size", "1") == run("a", *SMALL, "--json")
+
+
+def test_closed_streams(tmp_path):
+    "Neither a traceback nor an answer that goes where nobody looks for it"
+    code = "import os, sys; from vec2text_nb.cli import invert_main; sys.exit(invert_main(sys.argv[1:]))"
+    for closed, status in (("<&-", 2), (">&-", 2), ("2>&-", 2)):
+        command = [sys.executable, "-c", code, "--steps", "-1", *["text"]*(closed != "<&-")]
+        done = subprocess.run(["sh", "-c", f'"$@" {closed}', "sh", *command],
+                              capture_output=True, text=True, cwd=ROOT, check=False)
+        assert done.returncode == status and done.stdout == "" and "Traceback" not in done.stderr, done
+
+
+def test_as_a_module():
+    done = subprocess.run([sys.executable, "-m", "vec2text_nb.cli", "--help"], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert "Recover texts" in done.stdout
 
 
 def test_standard_input_that_is_not_utf8(run):
@@ -342,6 +404,8 @@ def nan_rows(): return np.where(np.arange(9)[:, None] == 4, np.nan, vectors(9))
 
 def write_bad(folder: Path) -> dict[str, str]:
     "Bad files; name -> what the error says of it"
+    import pyarrow as pa
+    import pyarrow.parquet as pq
     v = vectors(9)
     save_parquet(folder/"whole.parquet", embedding=list(v), title=["a"]*9)
     whole = (folder/"whole.parquet").read_bytes()
@@ -366,6 +430,29 @@ def write_bad(folder: Path) -> dict[str, str]:
     (folder/"strings.jsonl").write_text('{"embedding": ["0.1", "0.2"]}\n', encoding="utf-8")
     (folder/"torn.jsonl").write_text('{"embedding": [0.5]}\n{"embedding": [0.', encoding="utf-8")
     (folder/"latin.txt").write_bytes("Größe".encode("latin1"))
+    for name in ("utf-16", "utf-32", "utf-16-le"): (folder/f"{name}.txt").write_text("a boat\n", encoding=name)
+    (folder/"packed.jsonl").write_bytes(gzip.compress(b"{}"))
+    (folder/"huge.jsonl").write_text('{"embedding": [0.5, ' + "1"*400 + "]}\n", encoding="utf-8")
+    (folder/"deep.jsonl").write_text("["*100_000, encoding="utf-8")
+    (folder/"gap.jsonl").write_text('{"embedding": [0.5]}\n\n{"embedding": [0.5]}\n', encoding="utf-8")
+    (folder/"bare.jsonl").write_text('{"embedding": []}\n', encoding="utf-8")
+    save_parquet(folder/"nested.parquet", embedding=[[[1.]]])
+    save_parquet(folder/"wide.parquet", **{f"d{i}": [1.] for i in range(30)})
+    twice = pa.Table.from_arrays([pa.array([[1.]])]*2, names=["embedding"]*2)
+    pq.write_table(twice, folder/"twice.parquet")
+    np.save(folder/"complex.npy", v.astype(np.complex64))
+    for method in (zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2):
+        with zipfile.ZipFile(folder/f"method{method}.npz", "w", method) as archive:
+            archive.writestr("embedding.npy", (folder/"nan.npy").read_bytes())
+        whole = bytearray((folder/f"method{method}.npz").read_bytes())
+        whole[len(whole)//2] ^= 255
+        (folder/f"method{method}.npz").write_bytes(whole)
+    np.savez(folder/"locked.npz", embedding=v)
+    locked = bytearray((folder/"locked.npz").read_bytes())
+    for mark, flags in ((b"PK\3\4", 6), (b"PK\1\2", 8)): locked[locked.index(mark)+flags] |= 1
+    (folder/"locked.npz").write_bytes(locked)
+    (folder/"folder.npy").mkdir()
+    (folder/"folder").mkdir()
     for ending in ("npy", "npz", "parquet", "jsonl", "txt"): (folder/f"empty.{ending}").touch()
     return {
         "truncated.parquet": "not a complete parquet file", "damaged.parquet": "damaged.parquet", "strings.parquet": "lists of numbers",
@@ -376,7 +463,14 @@ def write_bad(folder: Path) -> dict[str, str]:
         "pickled.npz": "not a complete .npz", "truncated.npz": "not a complete .npz",
         "missing.jsonl": "line 1 has no column 'embedding'. It has: vec, title.",
         "strings.jsonl": "line 1: 'embedding' is not a list of numbers", "torn.jsonl": "line 2: not JSON",
-        "latin.txt": "is not UTF-8",
+        "latin.txt": "is not UTF-8", "utf-16.txt": "iconv -f utf-16 -t utf-8", "utf-32.txt": "this is UTF-32",
+        "utf-16-le.txt": "iconv -f utf-16le -t utf-8",
+        "packed.jsonl": "compressed, as gzip", "huge.jsonl": "line 1: 'embedding' holds a whole number that is too large",
+        "deep.jsonl": "line 1: not JSON", "gap.jsonl": "line 2 is empty", "bare.jsonl": "rows without a number",
+        "nested.parquet": "but list<", "wide.parquet": "d19 and 10 more", "twice.parquet": "has 2 columns 'embedding'",
+        "complex.npy": "gave complex64: expected floating-point numbers.\n", "method14.npz": "method14.npz is not a complete .npz",
+        "method12.npz": "method12.npz is not a complete .npz", "locked.npz": "locked.npz is not a complete .npz",
+        "folder.npy": "is a folder without parquet files", "folder": "is a folder without parquet files",
         "empty.npy": "not a complete .npy", "empty.npz": "not a complete .npz", "empty.parquet": "not a complete parquet",
         "empty.jsonl": "holds no vectors",
         "empty.txt": "empty.txt has none", "none.npy": "There is no file", "none.txt": "There is no file"}
@@ -398,7 +492,10 @@ def test_bad_files_are_one_line(run, tmp_path):
     (["text", "--max_length", "1"], "max_length"), (["text", "--no_repeat_ngram_size", "-1"], "no_repeat_ngram_size"),
     (["text", "--device", "abacus"], "device abacus: expected cpu, cuda, cuda:1 or mps"),
     (["text", "--model", "word2vec"], "Known names: all-MiniLM-L6-v2"), (["text", "--embedder", "all-MiniLM-L6-v2"], "384"),
-    (["half \udce9 text"], "half a surrogate pair")])
+    (["half \udce9 text"], "half a surrogate pair"), (["text", "--beam", "8"], "leave --beam out"),
+    (["text", "--best"], "leave --steps out"),
+    (["text", "--overwrite"], "there is none"), (["text", "--out", ""], "should end in"), (["text", "--column", "a"], "has no columns"),
+    (["text", "--max_length", str(10**15)], "too little memory")])
 def test_bad_options_are_one_line(run, argv, message, tmp_path):
     status, out, err = run(*MODEL, "--steps", "0", *argv)
     assert (status, out, err.count("\n")) == (2, "", 1) and message in err

@@ -165,7 +165,9 @@ def test_survives_kill_9(tmp_path):
 @pytest.mark.parametrize("more,message", [
     (["--settings", "0x4"], "there are no correction steps"), (["--settings", "five"], "'five' is not a setting"),
     (["--n", "-1"], "at least two"), (["--split", "test"], "the test split of"), (["--dataset", "nowhere.txt"], "no source or file"),
-    (["--corrector", "nowhere"], "nowhere"), (["--text_column", "text"], "no columns"), (["--out", "{folder}"], "{folder}")])
+    (["--corrector", "nowhere"], "nowhere"), (["--text_column", "text"], "no columns"), (["--out", "{folder}"], "{folder}"),
+    (["--out", ""], "is empty"), (["--out", "/dev/null"], "is a pipe or a device"),
+    (["--seed", "-1"], "The seed is -1: expected 0 or more")])
 def test_bad_input_is_one_line(more, message, tmp_path, capsys):
     (tmp_path/"texts.txt").write_text("\n".join(TEXTS[:4]), encoding="utf-8")
     argv = ["--dataset", str(tmp_path/"texts.txt"), "--split", "train", "--settings", "0", "--out", str(tmp_path/"r.json")]

@@ -108,16 +108,39 @@ def test_by_the_clock(cache, tmp_path):
     (["--texts", "tweets"], "tweets: no split 'train'"),
     (["--texts", "recrods"], "There is no source or file 'recrods'"),
     (["--embedder", "no-such-embedder"], "no-such-embedder"),
-    (["--pair", "nowhere/at/all"], "nowhere/at/all")])
+    (["--rate", "-1"], "--rate is -1.0: expected a positive number"), (["--corrector_rate", "nan"], "--corrector_rate is nan"),
+    (["--width", "100"], "expected a multiple of 6, such as 96"), (["--width", "0"], "--width is 0"),
+    (["--vocab_size", "10"], "--vocab_size is 10"),
+    (["--max_length", "1"], "--max_length is 1"), (["--seed", "-1"], "The seed is -1"), (["--out", ""], "--out is empty"),
+    (["--hypothesizer", "0", "--corrector", "0", "--own_outputs", "0"], "nothing would be trained")])
 def test_bad_input_is_one_line(argv, message, cache, tmp_path, capsys):
     assert pair.main([*TINY, *cache, "--out", str(tmp_path/"run"), *argv]) == 2
     err = capsys.readouterr().err
     assert message in err and err.count("\n") == 1 and err.startswith("v2t-train-pair: ")
 
 
-def test_a_length_that_is_none(capsys):
-    with pytest.raises(SystemExit): pair.main([*TINY, "--out", "x", "--corrector", "2m"])
-    assert "--corrector: invalid" in capsys.readouterr().err
+@pytest.mark.parametrize("length", ["2m", "-1", "infs", "nans"])
+def test_a_length_that_is_none(length, capsys):
+    with pytest.raises(SystemExit): pair.main([*TINY, "--out", "x", "--corrector", length])
+    err = capsys.readouterr().err
+    assert "--corrector: invalid length" in err and err.count("\n") == 1
+
+
+def test_a_pair_that_is_not_there(cache, tmp_path, capsys):
+    small = [part for part in TINY if part not in ("--vocab_size", "400", "--width", "96", "--max_length")]
+    small.remove("16")                                    # the value of --max_length
+    argv = [*small, *cache, "--out", str(tmp_path/"run"), "--pair", "nowhere/at/all"]
+    assert pair.main(argv) == 2 and "nowhere/at/all" in capsys.readouterr().err
+    assert pair.main([*argv, "--width", "96"]) == 2
+    assert "--pair nowhere/at/all has its sizes already: leave --width out." in capsys.readouterr().err
+
+
+def test_json_is_all_that_is_printed(whole, cache, capsys):
+    capsys.readouterr()
+    assert pair.main([*TINY, *cache, "--out", str(whole), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["folder"] == str(whole/"pair") and [*found["stages"]] == ["hypothesizer", "corrector", "corrector, own outputs"]
+    assert found["stages"]["hypothesizer"].keys() == {"step", "loss", "held_out"}
 
 
 def test_out_of_memory_says_what_to_do_and_loses_nothing(whole, cache, tmp_path, monkeypatch, capsys):

@@ -417,11 +417,20 @@ def test_parts_that_are_missing(place, hypothesizer, tmp_path, capsys):
 @pytest.mark.parametrize("flags", [
     "--no_such_flag 1", "--max_seq_len 16", "--experiment corrector", "--embedder_no_grad False", "--freeze_strategy all",
     "--mock_embedder True", "--learning_rate fast", "--embeddings_path own.npy --use_less_data 5",
-    "--no_repeat_ngram_size -1", "--no_repeat_ngram_size 2 --experiment corrector --corrector_model_alias all-MiniLM-L6-v2"])
+    "--max_seq_length 0", "--per_device_train_batch_size 0", "--per_device_eval_batch_size -1", "--max_steps 0", "--num_repeat_tokens 0",
+    "--use_less_data 0", "--max_eval_samples -1", "--seed -1", "--num_train_epochs 0", "--embedder_gaussian_noise_level nan",
+    "--learning_rate inf", "--no_repeat_ngram_size -1",
+    "--no_repeat_ngram_size 2 --experiment corrector --corrector_model_alias all-MiniLM-L6-v2"])
 def test_bad_flags_are_refused(capsys, tmp_path, monkeypatch, flags):
     monkeypatch.chdir(tmp_path)
     refused(capsys, flags.split(), flags.split()[0])
     assert not files_of(tmp_path)
+
+
+def test_flags_answer_to_the_names_that_other_commands_have():
+    here = parse_flags("--dataset a.txt --embedder bert --max_length 16 --batch_size 3 --out o --use_cpu True".split())
+    long = "--dataset_name a.txt --embedder_model_name bert --max_seq_length 16 --per_device_train_batch_size 3 --output_dir o"
+    assert R.run_key(*here) == R.run_key(*parse_flags([*long.split(), "--use_cpu", "True"])) and here[-1].output_dir == "o"
 
 
 # what goes wrong is said early
@@ -445,6 +454,35 @@ def test_one_training_in_a_folder_and_an_interruption(place, tmp_path, capsys, m
         patch.setattr(R, "make_trainer", stop)
         assert main(argv) == 130
     assert capsys.readouterr().err == "v2t-train: interrupted: run the same command again to resume from the last checkpoint.\n"
+
+
+@pytest.mark.filterwarnings("default")
+def test_texts_to_evaluate_on_that_are_trained_on(place, tmp_path, capsys):
+    shutil.copy(place/"texts.txt", tmp_path/"again.txt")
+    twice = short(place, tmp_path/"out", val_dataset_names=place/"texts.txt")
+    refused(capsys, twice, "have the name 'texts' already", "are among the texts to train on")
+    assert main(short(place, tmp_path/"2", val_dataset_names=tmp_path/"again.txt", max_eval_samples=50)) == 0
+    assert "among the texts to train on: its scores say nothing about new texts" in capsys.readouterr().err
+    (tmp_path/"one.txt").write_text("all the same text\n"*9, encoding="utf-8")
+    assert main(short(place, tmp_path/"3", dataset_name=tmp_path/"one.txt")) == 0
+    assert "one.txt has no texts for validation" in capsys.readouterr().err
+
+
+def test_json_is_all_that_is_printed(place, tmp_path, capsys):
+    argv = [*short(place, tmp_path/"out"), "--json"]
+    found = []
+    for _ in range(2):                                    # the second time there is nothing left to do
+        assert main(argv) == 0
+        found.append(json.loads(capsys.readouterr().out))
+    assert found[0] == found[1] and found[0]["folder"] == str(tmp_path/"out") and found[0]["steps"] == 2
+    assert found[0]["loss"] == record(tmp_path/"out")["losses"][-1][1] and "eval_texts_loss" in found[0]["metrics"]
+
+
+def test_a_folder_that_cannot_be(place, tmp_path, capsys):
+    (tmp_path/"file").write_text("mine", encoding="utf-8")
+    refused(capsys, short(place, tmp_path/"file"), "is a file, and not the folder of a run")
+    refused(capsys, short(place, "/proc/out"), "/proc takes no files")
+    assert (tmp_path/"file").read_text(encoding="utf-8") == "mine"
 
 
 def test_vectors_and_texts_of_different_numbers(place, tmp_path, capsys):

@@ -29,7 +29,7 @@ from .pretrained import corrector_or_default, known_pairs
 from .results import machine_class, read_object, weight_digests
 from .stored_rows import StoredRows, VectorStore
 from .stores import RowFile
-from .utilities import array_digest, data_digest, key_digest, progress_bar, write_atomically, write_json
+from .utilities import array_digest, data_digest, key_digest, output_file, progress_bar, write_atomically, write_json
 from .vector_stores import open_store
 
 # %% ../nbs/09a_audit.ipynb #02264ae7
@@ -119,9 +119,10 @@ class Audit:
 
 # %% ../nbs/09a_audit.ipynb #ed5d6488
 def report_file(path:str|Path) -> Path:
-    "The path of a report. Raises `ValueError` if it does not end in .html."
+    "The path of a report. Raises `ValueError` if it does not end in .html, or if it, or the figures beside it, cannot become files."
     if Path(path).suffix.lower() != '.html': raise ValueError(f'{path} should end in .html; the figures are written beside it, in .json.')
-    return Path(path)
+    output_file(Path(path).with_suffix('.json'))
+    return output_file(path)
 
 # %% ../nbs/09a_audit.ipynb #c0a16fdc
 def check_limits(limits:dict[str, float]) -> None:

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['BEST', 'INPUT_FILES', 'add_model_options', 'read_models', 'invert_parser', 'input_file', 'typed_lines', 'read_input',
-           'chunk_size', 'answer_chunks', 'count_rows', 'print_row', 'invert_key', 'write_answers', 'run_invert',
-           'invert_main', 'eval_parser', 'run_eval', 'eval_main', 'publish_parser', 'run_publish', 'publish_main']
+           'chunk_size', 'answer_chunks', 'count_rows', 'print_row', 'invert_key', 'write_answers', 'settle_search',
+           'run_invert', 'invert_main', 'eval_parser', 'run_eval', 'eval_main', 'publish_parser', 'run_publish',
+           'publish_main']
 
 # %% ../nbs/09_cli.ipynb #44bbaec0
 import argparse, json, os, shlex, sys, warnings
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from .commands import EXIT_STATUS, new_parser, only_writer, plain_warnings, report_failure, run_command, use_utf8  # noqa: F401
+from .commands import EXIT_STATUS, new_parser, only_writer, plain_warnings, report_failure, run_command, typed_flags, use_utf8  # noqa: F401
 from .utilities import former_names
 
 __getattr__ = former_names(__name__)      # for names that have moved
@@ -43,7 +44,7 @@ def invert_parser() -> argparse.ArgumentParser:
     p = new_parser('v2t-invert', 'Recover texts from their embeddings alone. The input is a file of vectors, or texts, which are embedded first.',
                    '"a small boat on a calm lake"', 'vectors.parquet --out texts.jsonl', 'vectors.npz --column arr_0 --json --steps 5 --beam 4',
                    'texts.txt --out texts.parquet', 'vectors.npy --model saves/mine --device cuda --out texts.jsonl', again='with --out, run the same command again to resume')
-    p.add_argument('given', nargs='*', metavar='TEXT | FILE', help='texts, or one file: vectors as .npy, .npz, .parquet or .jsonl (one object per line), or texts as .txt (one per line); default: texts from standard input')
+    p.add_argument('given', nargs='*', metavar='TEXT | FILE', help='texts, or one file: vectors as .npy, .npz, .parquet (also a folder of them) or .jsonl (one object per line), or texts as .txt (one per line); default, and -: texts from standard input')
     p.add_argument('--column', default='embedding', metavar='C', help='column of a .parquet or .jsonl file, or array of an .npz file, that holds the vectors (default: %(default)s)')
     add_model_options(p)
     p.add_argument('--steps', type=int, default=20, metavar='N', help='maximum number of correction steps; 0: the first guess alone, in hundredths of a second per sentence (default: %(default)s)')
@@ -65,14 +66,16 @@ def input_file(
     given:list[str] # arguments
 ) -> Path|None: # None: they are texts
     "The file among the arguments. Raises `ValueError` if it is not alone, or of another kind."
-    if other := [text for text in given if os.path.isfile(text) and Path(text).suffix.lower() not in INPUT_FILES]: raise ValueError(f"{other[0]} is a file, but not one of {', '.join(INPUT_FILES)}: convert it. If it is the text that you mean, pass it on standard input.")
-    files = [text for text in given if Path(text).suffix.lower() in INPUT_FILES and (os.path.exists(text) or len(text.split()) == 1)]
+    if other := [text for text in given if os.path.exists(text) and not os.path.isdir(text) and Path(text).suffix.lower() not in INPUT_FILES]: raise ValueError(f"{other[0]} is a file, but not one of {', '.join(INPUT_FILES)}: convert it. If it is the text that you mean, pass it on standard input.")
+    if other := [text for text in given if os.path.isdir(text) and not any(Path(text).glob('**/*.parquet'))]: raise ValueError(f'{other[0]} is a folder without parquet files: give a file of vectors or texts. If it is the text that you mean, pass it on standard input.')
+    files = [text for text in given if os.path.isdir(text) or Path(text).suffix.lower() in INPUT_FILES and (os.path.exists(text) or len(text.split()) == 1)]
     if files and len(given) > 1: raise ValueError(f'{files[0]} is a file, and there are {len(given)-1} more arguments: give one file, or texts.')
     return Path(files[0]) if files else None
 
 # %% ../nbs/09_cli.ipynb #1843b928
 def typed_lines() -> list[str]:
     "The lines of standard input, in UTF-8. Raises `ValueError` that names a line that is not."
+    if sys.stdin is None: return []                      # it is closed
     if sys.stdin.isatty(): print('Reading texts from the keyboard, one per line; Ctrl-D ends them.', file=sys.stderr)
     from vec2text_nb.text_files import decoded_lines
     return [*decoded_lines(sys.stdin.buffer, 'standard input')]
@@ -84,12 +87,13 @@ def read_input(
     from vec2text_nb.inputs import as_texts
     from vec2text_nb.text_files import text_lines
     from vec2text_nb.streams import open_texts, open_vectors
-    file = input_file(a.given)
+    file, typed = input_file(a.given), a.given in ([], ['-'])
+    if a.column != 'embedding' and (not file or file.suffix.lower() == '.txt'): raise ValueError(f"{file or 'The input'} has no columns: leave --column {a.column} out.")
     if file and file.suffix.lower() != '.txt': return open_vectors(file, a.column)
     if file and not file.exists(): raise FileNotFoundError(f'There is no file {file}.')
     for text in a.given:
         if not file and Path(text).suffix.lower() in INPUT_FILES[:4]: warnings.warn(f'{text!r} is taken as a text: there is no such file', stacklevel=2)
-    lines = None if file else as_texts(a.given, 'TEXT') if a.given else typed_lines()
+    lines = None if file else typed_lines() if typed else as_texts([os.fsencode(text).decode('utf-8', 'surrogateescape') for text in a.given], 'TEXT')
     texts = open_texts(lambda: text_lines(file) if file else lines, str(file or 'The input'))
     if not len(texts): raise ValueError(f"no text given: {f'{file} has none' if file else 'pass a file, texts as arguments, or one per line on standard input'}.")
     return texts
@@ -158,15 +162,30 @@ def write_answers(a:argparse.Namespace, out, given, corrector) -> None: # out: a
             out.finish()
     print(json.dumps(dict(out=a.out, rows=len(given))) if a.json else f"{a.out}: {len(given):,} text{'s'*(len(given) > 1)}")
 
+# %% ../nbs/09_cli.ipynb #9296b6db
+def settle_search(
+    a:argparse.Namespace, # of `invert_parser` or of another command with --steps, --beam, --edits and --best; changed in place
+    typed:set[str] # what was given, see `typed_flags`
+) -> None:
+    "Let --best and --steps 0 decide the rest of the search. Raises `ValueError` for flags that contradict them."
+    if a.best:
+        meant = ' '.join(f'--{name} {value}' for name,value in zip(('steps', 'beam', 'edits'), BEST))
+        if more := [f'--{name}' for name in ('steps', 'beam', 'edits') if name in typed]: raise ValueError(f"--best stands for {meant}: leave {' and '.join(more)} out, or --best.")
+        a.steps, a.beam, a.edits = BEST
+    if not a.steps:
+        if 'beam' in typed and a.beam > 1: raise ValueError(f'--steps 0 is the first guess alone, in which --beam {a.beam} has nothing to search: leave --beam out, or give --steps 1 or more.')
+        a.beam = 0
+
 # %% ../nbs/09_cli.ipynb #367b3af4
 def run_invert(
     a:argparse.Namespace # of `invert_parser`
 ) -> None:
     "Read, check, invert, and print or write. Raises what `run_command` reports in one line."
     from vec2text_nb.stores import RowFile
-    out = RowFile(a.out) if a.out else None
+    out = RowFile(a.out) if a.out is not None else None
+    if a.overwrite and not out: raise ValueError('--overwrite replaces an --out file, and there is none: leave it out, or give --out.')
     given = read_input(a)
-    if out and (file := input_file(a.given)) and out.path.resolve() == file.resolve(): raise ValueError(f'--out {a.out} is the input itself: choose another file.')
+    if out and (file := input_file(a.given)) and file.resolve() in (out.path.resolve(), *out.path.resolve().parents): raise ValueError(f'--out {a.out} is the input itself, or in it: choose another file.')
     corrector = read_models(a)
     from vec2text_nb.inversion import check_embeddings, check_options
     if a.edits < 0: raise ValueError(f'--edits is {a.edits}: expected 0 or more rounds.')
@@ -184,9 +203,10 @@ def invert_main(
 ) -> int: # exit status
     "Run `v2t-invert`"
     a = invert_parser().parse_args(argv)
-    if a.best: a.steps, a.beam, a.edits = BEST
-    if not a.steps: a.beam = 0
-    return run_command('v2t-invert', lambda: run_invert(a), again='run the same command again to resume' if a.out else '')
+    def work():
+        settle_search(a, typed_flags(invert_parser(), argv))
+        run_invert(a)
+    return run_command('v2t-invert', work, again='run the same command again to resume' if a.out else '')
 
 # %% ../nbs/09_cli.ipynb #af5a7a36
 def eval_parser() -> argparse.ArgumentParser:
@@ -194,7 +214,7 @@ def eval_parser() -> argparse.ArgumentParser:
     p = new_parser('v2t-eval', 'Score an inverter on texts it was not trained on.', '--dataset wordnet --n 200 --settings 0 5 5x4 --out results/mine.json',
                    '--model saves/mine --dataset texts.txt --split train --out results/mine.json --json', again='run the same command again to resume')
     add_model_options(p)
-    p.add_argument('--dataset', required=True, metavar='NAME', help='source of texts: a name such as wordnet, a file, a folder or a hub id')
+    p.add_argument('--dataset', '--texts', required=True, metavar='NAME', help='source of texts: a name such as wordnet, a file, a folder or a hub id')
     p.add_argument('--text_column', metavar='C', help='column that holds the texts')
     p.add_argument('--split', default='test', choices=['train', 'validation', 'test'], help='part of the data set (default: %(default)s)')
     p.add_argument('--n', type=int, default=1000, help='number of texts, drawn at random (default: %(default)s)')
@@ -264,3 +284,7 @@ def publish_main(
     "Run `v2t-publish`"
     a = publish_parser().parse_args(argv)
     return run_command('v2t-publish', lambda: run_publish(a))
+
+# %% ../nbs/09_cli.ipynb #750c0073
+#| eval: false
+if __name__ == '__main__': sys.exit(invert_main())

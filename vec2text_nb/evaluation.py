@@ -26,7 +26,7 @@ from .metrics import mean_and_sem, per_sample_metrics
 from .records import name_in, records_of
 from .results import METRICS, TITLES, machine_class, markdown_table, metric_column, read_object, show_score, texts_beside, weight_digests, write_evaluation
 from .sources import read_splits
-from .utilities import data_digest, former_names, key_digest, progress_bar, write_json
+from .utilities import check_seed, data_digest, former_names, key_digest, output_file, progress_bar, write_json
 
 __getattr__ = former_names(__name__)      # for names that have moved
 
@@ -36,7 +36,8 @@ def draw_texts(
     n:int, # at most this many
     seed:int=0
 ) -> list[str]:
-    "Some of the texts, in random order; a larger `n` only adds to them"
+    "Some of the texts, in random order; a larger `n` only adds to them. Raises `ValueError` for a negative seed."
+    check_seed(seed)
     return [texts[i] for i in np.random.default_rng(seed).permutation(len(texts))[:n]]
 
 # %% ../nbs/08d_evaluation.ipynb #4ffc52a4
@@ -191,13 +192,13 @@ def stored_runs(
     overwrite:bool=False # treat other results as none
 ) -> list[dict]: # the runs; none if there is no file
     "The runs of a results file. Raises `ValueError` if it holds another model, other texts or other facts."
-    if not path.exists(): return []
+    if not path.exists() or not path.stat().st_size: return []          # an empty file is what mktemp makes
     results = read_object(path)
     differ = [f'{k}: {results.get(k)!r} there, {v!r} here' for k,v in facts.items() if results.get(k) != v]
     if 'references' not in results: differ.append(f'its texts are missing: {texts_beside(path).name}')
     elif results['references'] != references: differ.append(f"other texts: {len(results['references'])} there, {len(references)} here")
     if differ and overwrite: return []
-    if differ: raise ValueError(f"{path} holds other results ({'; '.join(differ)}): choose another file, or allow it to be overwritten.")
+    if differ: raise ValueError(f"{path} holds other results ({'; '.join(differ)}): choose another file, or replace it with --overwrite (overwrite=True in Python).")
     return results['runs']
 
 # %% ../nbs/08d_evaluation.ipynb #f267a9fd
@@ -237,7 +238,7 @@ def run_evaluation(
     **how # also, chunk, batch_size, progress: as in `evaluate_inversion`
 ) -> dict: # what the file holds
     "Run what the file lacks. Raises `ValueError` for a file with other results, or a setting that cannot be run, `BlockingIOError` if another process is writing it."
-    path, texts = Path(path), as_texts(texts, 'texts')
+    path, texts = output_file(path), as_texts(texts, 'texts')
     targets = check_targets(targets, len(texts), corrector)
     settings = [resolve_setting(s, corrector, len(texts)) for s in settings]
     facts = dict(**weight_digests(corrector), **(facts or {}))

@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['FREE_PAIR_FLAGS', 'pair_parser', 'pair_key', 'new_hypothesizer', 'begin_as_probe', 'starting_pair', 'chain_scores',
-           'first_hypotheses', 'own_output_hypotheses', 'named_models', 'PairRun', 'pair_facts', 'save_state',
-           'report_point', 'random_state', 'keep_first_hypotheses', 'hypothesizer_stage', 'corrector_stage_on',
-           'corrector_stage', 'own_outputs_stage', 'train_pair', 'main']
+           'first_hypotheses', 'own_output_hypotheses', 'named_models', 'check_pair_flags', 'PairRun', 'pair_facts',
+           'save_state', 'report_point', 'random_state', 'keep_first_hypotheses', 'hypothesizer_stage',
+           'corrector_stage_on', 'corrector_stage', 'own_outputs_stage', 'train_pair', 'pair_summary', 'main']
 
 # %% ../nbs/08g_pair.ipynb #195384e5
 import argparse, json, math, shlex, shutil, sys
 from collections.abc import Sequence
+from contextlib import nullcontext, redirect_stdout
 from datetime import date
 from pathlib import Path
 
@@ -19,13 +20,13 @@ import torch
 
 from .arguments import claim_folder
 from .checkpoints import load_tokenizer
-from .commands import new_parser, only_writer, run_command
+from .commands import new_parser, only_writer, run_command, typed_flags
 from .device_training import (
     Budget, DeviceTexts, Hypotheses, KindBatches, Stage, as_pairs, corrector_loss, corrupt_ids, embed_ids, hypothesizer_loss, loss_by_kind, new_corrector, place_texts,
     texts_by_kind, train_stage, write_guesses)
 from .embedders import Embedder, load_embedder
 from .results import machine_class
-from .utilities import cache_folder, default_device, write_atomically, write_json
+from .utilities import cache_folder, check_seed, default_device, read_json, write_atomically, write_json
 from .evaluation import answers_after
 from .hypothesizer import InversionConfig, InversionModel, t5_architecture
 from .initialization import make_backbone, start_from_probe, train_probe
@@ -41,7 +42,7 @@ def pair_parser() -> argparse.ArgumentParser:
     p = new_parser('v2t-train-pair', 'Train a hypothesizer and a corrector on one device, a GPU if there is one. The defaults take about a quarter of an hour on an H100 or H200. '
                    'The length of a stage is in seconds, as 150s, or in steps, as 4000; 0 skips the stage.', '--texts wordnet --out saves/pair',
                    '--texts mine.txt+wordnet --embedder all-MiniLM-L6-v2 --hypothesizer_length 600s --corrector_length 1200s --out saves/mine', again='run the same command again to resume')
-    p.add_argument('--texts', required=True, help='sources of texts, joined with +; each is a kind of its own')
+    p.add_argument('--texts', '--dataset', required=True, help='sources of texts, joined with +; each is a kind of its own')
     p.add_argument('--limit', type=int, metavar='N', help='at most this many texts of each source, drawn at random (default: all)')
     p.add_argument('--out', required=True, metavar='FOLDER', help='folder of the run; the result is FOLDER/pair')
     p.add_argument('--embedder', default='all-MiniLM-L6-v2', metavar='NAME', help='name or folder of the embedder to invert (default: %(default)s)')
@@ -63,10 +64,11 @@ def pair_parser() -> argparse.ArgumentParser:
     p.add_argument('--seed', type=int, default=0)
     p.add_argument('--device', metavar='D', help='cpu, cuda, cuda:1, mps (default: the best available)')
     p.add_argument('--cache_dir', metavar='FOLDER', help='folder for embeddings')
+    p.add_argument('--json', action='store_true', help='print one JSON object at the end: the folder of the pair, and the last losses of each stage; all else goes to standard error')
     return p
 
 # %% ../nbs/08g_pair.ipynb #40b11d19
-FREE_PAIR_FLAGS = ('out', 'batch_size', 'device', 'cache_dir') # may change when a run resumes
+FREE_PAIR_FLAGS = ('out', 'batch_size', 'device', 'cache_dir', 'json') # may change when a run resumes
 
 # %% ../nbs/08g_pair.ipynb #ed5448c1
 def pair_key(
@@ -163,6 +165,18 @@ def named_models(pair:Corrector) -> dict[str, torch.nn.Module]:
     models = dict(hypothesizer=pair.inversion_model, corrector=pair.corrector_model)
     return {name: model for name,model in models.items() if model is not None}
 
+# %% ../nbs/08g_pair.ipynb #d2e42ef6
+def check_pair_flags(a:argparse.Namespace) -> None: # a: flags
+    "Raise `ValueError` for a number that is out of its range"
+    for flag,least in dict(batch_size=1, pool=1, max_length=3, vocab_size=100, width=6).items():
+        if getattr(a, flag) < least: raise ValueError(f'--{flag} is {getattr(a, flag)}: expected {least} or more.')
+    if a.width % 6: raise ValueError(f'--width is {a.width}: expected a multiple of 6, such as {max(6, a.width - a.width % 6)}.')
+    for flag in ('rate', 'corrector_rate'):
+        if not 0 < getattr(a, flag) < math.inf: raise ValueError(f'--{flag} is {getattr(a, flag)}: expected a positive number.')
+    check_seed(a.seed)
+    if not a.out: raise ValueError('--out is empty: give the folder of the run.')
+    if not (a.hypothesizer.amount or a.corrector.amount or a.own_outputs.amount): raise ValueError('All three lengths are 0: nothing would be trained.')
+
 # %% ../nbs/08g_pair.ipynb #276e5a25
 class PairRun:
     "A run of `v2t-train-pair`: texts, pair and state"
@@ -170,8 +184,6 @@ class PairRun:
         self.a, self.folder, self.command = a, Path(a.out), command
         device = default_device(a.device)
         torch.set_flush_denormal(True)     # denormal gradients are too small to matter, and slow to compute with
-        for flag in ('batch_size', 'pool'):
-            if getattr(a, flag) < 1: raise ValueError(f'--{flag} is {getattr(a, flag)}: expected 1 or more.')
         claim_folder(self.folder, pair_key(a), '--out')
         if self.done: return
         for part in self.folder.glob('*.part'):
@@ -315,10 +327,23 @@ def train_pair(run:PairRun) -> Path: # the folder of the pair
     return run.folder/'pair'
 
 # %% ../nbs/08g_pair.ipynb #5b4a0688
+def pair_summary(folder:Path) -> str: # folder: of a finished pair -> one line
+    "What a run reached, as a JSON object: folder, and for each stage its steps, its loss and the held-out losses"
+    curve = read_json(folder/'training.json')['curve']
+    return json.dumps(dict(folder=str(folder), stages={point['stage']: {name: point[name] for name in ('step', 'loss', 'held_out')} for point in curve}), ensure_ascii=False)
+
 def main(argv:Sequence[str]|None=None) -> int: # flags; None: those of the command line. Exit status
     "`v2t-train-pair`"
     argv = sys.argv[1:] if argv is None else argv
     a = pair_parser().parse_args(argv)
     def work():
-        with only_writer(Path(a.out)): print(train_pair(PairRun(a, shlex.join(['v2t-train-pair', *argv]))))
+        check_pair_flags(a)
+        own = typed_flags(pair_parser(), argv) & {'width', 'vocab_size', 'max_length', 'keep_case'}
+        if a.pair and own: raise ValueError(f"--pair {a.pair} has its sizes already: leave --{' and --'.join(sorted(own))} out.")
+        with only_writer(Path(a.out)), redirect_stdout(sys.stderr) if a.json else nullcontext(): pair = train_pair(PairRun(a, shlex.join(['v2t-train-pair', *argv])))
+        print(pair_summary(pair) if a.json else pair)
     return run_command('v2t-train-pair', work, 'run the same command again to resume from the last checkpoint')
+
+# %% ../nbs/08g_pair.ipynb #782a9bd0
+#| eval: false
+if __name__ == '__main__': sys.exit(main())

@@ -7,13 +7,13 @@ __all__ = ['MODEL_CLASSES', 'with_end_token', 'Experiment', 'make_embedder', 'te
            'PickedRows', 'make_vectors', 'read_own_vectors', 'load_backbone', 'disable_dropout', 'build_model',
            'set_dropout_and_freezing', 'make_hypothesizer', 'add_hypotheses', 'eval_set_name', 'make_eval_sets',
            'find_probe', 'start_from_model', 'rate_for', 'make_trainer', 'make_corrector_trainer', 'run_training',
-           'train_in_folder', 'is_final', 'write_training_record', 'main',
+           'run_as_parsed', 'train_in_folder', 'is_final', 'write_training_record', 'run_summary', 'main',
            'load_experiment_and_trainer_from_pretrained', 'arguments_from_values', 'hypothesizer_of']
 
 # %% ../nbs/08c_run.ipynb #72271ec4
-import json, re, sys
+import json, re, sys, warnings
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
@@ -235,9 +235,16 @@ def eval_set_name(name:str) -> str: # a source's name -> part of a metric's name
 def make_eval_sets(x:Experiment) -> dict[str, Pairs]:
     "Held-out pairs by name"
     d = x.data_args
-    own = {eval_set_name(d.dataset_name): x.pairs('validation')} if x.splits['validation'] and d.max_eval_samples else {}
-    further = filter(None, d.val_dataset_names.split(','))
-    return own | {eval_set_name(name): x.pair_up(load_texts(name, limit=d.max_eval_samples)) for name in further}
+    sets = {eval_set_name(d.dataset_name): x.pairs('validation')} if x.splits['validation'] and d.max_eval_samples else {}
+    train = set(x.splits['train'])
+    for name in filter(None, d.val_dataset_names.split(',')):
+        texts, title = load_texts(name, limit=d.max_eval_samples), eval_set_name(name)
+        known = f'{sum(text in train for text in texts):,} of its {len(texts):,} texts to evaluate on are among the texts to train on'
+        if title in sets: raise ValueError(f'--val_dataset_names {name}: the metrics of another source have the name {title!r} already, and {known}. Give another source, or copy the file to another name.')
+        if not known.startswith('0 '): warnings.warn(f'{name}: {known}: its scores say nothing about new texts.', stacklevel=2)
+        sets[title] = x.pair_up(texts)
+    if not sets and d.max_eval_samples and x.args.eval_strategy != 'no': warnings.warn(f'{d.dataset_name} has no texts for validation, and no other source is given: nothing is evaluated. Give more texts, a larger --held_out, or --val_dataset_names.', stacklevel=2)
+    return sets
 
 # %% ../nbs/08c_run.ipynb #13fd97e3
 def find_probe(x:Experiment, train:Pairs, vocab_size:int) -> torch.nn.Linear:
@@ -315,7 +322,12 @@ def run_training(
     argv:Sequence[str] # flags
 ) -> dict[str, float]: # metrics of the final evaluation
     "Train as the flags say, and evaluate the best model. Raises `FlagError`, `ValueError`, `OSError` or `RuntimeError`."
-    model, data, args = parse_flags(argv)
+    return run_as_parsed(*parse_flags(argv))
+
+def run_as_parsed(
+    model:ModelArguments, data:DataArguments, args:RunArguments
+) -> dict[str, float]: # as `run_training`
+    "Keep other runs out of the folder, and train"
     out = Path(args.output_dir)
     torch.set_flush_denormal(True)     # denormal gradients are too small to matter, and slow to compute with
     with only_writer(out) if args.should_save else nullcontext(): return train_in_folder(model, data, args)
@@ -357,10 +369,21 @@ def write_training_record(
     write_json(out/'training.json', dict(steps=state.global_step, metrics=metrics, losses=logs, evaluations=evals))
 
 # %% ../nbs/08c_run.ipynb #fda7ea41
+def run_summary(out:Path) -> str: # out: folder of a finished run -> one line
+    "What a run reached, as a JSON object: folder, steps, loss (null if none was logged), metrics"
+    record = json.loads((out/'training.json').read_text(encoding='utf-8'))
+    return json.dumps(dict(folder=str(out), steps=record['steps'], loss=record['losses'][-1][1] if record['losses'] else None, metrics=record['metrics']), ensure_ascii=False)
+
 def main(argv:Sequence[str]|None=None) -> int: # flags; None: those of the command line. Exit status
     "`v2t-train` and `python -m vec2text_nb.run`"
     def work():
-        for name,value in run_training(sys.argv[1:] if argv is None else argv).items(): print(f'{name}: {value:.4g}')
+        flags = parse_flags(sys.argv[1:] if argv is None else argv)
+        args = flags[-1]
+        with redirect_stdout(sys.stderr) if args.json else nullcontext(): metrics = run_as_parsed(*flags)
+        if not args.should_save: return
+        if args.json: print(run_summary(Path(args.output_dir)))
+        else:
+            for name,value in metrics.items(): print(f'{name}: {value:.4g}')
     return run_command('v2t-train', work, 'run the same command again to resume from the last checkpoint')
 
 # %% ../nbs/08c_run.ipynb #20df15da

@@ -22,7 +22,7 @@ from .data import clean_text, split_of, wordnet_texts
 from .text_files import READERS, import_library, missing_column, read_file, usable_texts
 
 _log = logging.getLogger(__name__)
-from .utilities import former_names
+from .utilities import check_seed, former_names
 
 __getattr__ = former_names(__name__)      # for names that have moved
 
@@ -299,7 +299,8 @@ def load_texts(
 
 # %% ../nbs/01e_sources.ipynb #a4ac9eb4
 def sample_texts(texts:list[str], limit:int|None, seed:int) -> list[str]:
-    "At most `limit` of the texts, drawn at random, in their original order"
+    "At most `limit` of the texts, drawn at random, in their original order. Raises `ValueError` for a negative seed."
+    check_seed(seed)
     if limit is None or len(texts) <= limit: return texts
     return [texts[i] for i in sorted(random.Random(seed).sample(range(len(texts)), limit))]
 

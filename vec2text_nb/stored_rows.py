@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import numpy as np
 
-from .utilities import one_line
+from .utilities import check_seed, one_line
 
 # %% ../nbs/01h_stored_rows.ipynb #4f3ac5dd
 def id_array(
@@ -135,7 +135,7 @@ class VectorStore:
     def sample(self, n:int, seed:int=0, zeros:bool=False) -> StoredRows: # in the order drawn; zeros: are vectors of only zeros allowed?
         "`n` random rows, or all if there are fewer. Raises `ValueError` for less than one row or a vector that cannot be used."
         if n < 1: raise ValueError(f'A sample of {n} rows: expected at least 1.')
-        drawn = np.random.default_rng(seed).choice(len(self), min(n, len(self)), replace=False)
+        check_seed(seed); drawn = np.random.default_rng(seed).choice(len(self), min(n, len(self)), replace=False)
         with plain_errors(self.name, self.secret): return check_rows(self.pick(self.order[drawn]), self.dim, self.name, zeros)
 
     def batches(self, size:int=1000) -> Iterator[StoredRows]:

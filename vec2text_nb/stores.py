@@ -15,7 +15,7 @@ import numpy as np
 
 from .local_embedders import Embedder
 from .text_files import import_library
-from .utilities import data_digest, former_names, key_digest, noted, progress_bar, write_atomically, write_json
+from .utilities import data_digest, former_names, key_digest, noted, output_file, progress_bar, write_atomically, write_json
 from .vector_files import check_vectors
 
 __getattr__ = former_names(__name__)      # for names that have moved
@@ -145,9 +145,9 @@ def write_parquet(
 class RowFile:
     "A .jsonl or .parquet file whose rows are appended as they come"
     def __init__(self, path:str|Path):
-        self.path = Path(path)
-        self.part, kind = self.path.with_name(self.path.name + '.partial'), self.path.suffix.lower()
-        if kind not in ('.jsonl', '.parquet'): raise ValueError(f'{path} should end in .jsonl or .parquet.')
+        if Path(path).suffix.lower() not in ('.jsonl', '.parquet'): raise ValueError(f'{str(path)!r} should end in .jsonl or .parquet.' if not str(path) else f'{path} should end in .jsonl or .parquet.')
+        self.path, kind = output_file(path), Path(path).suffix.lower()
+        self.part = self.path.with_name(self.path.name + '.partial')
         if kind == '.parquet': import_library('pyarrow.parquet')
 
     def claim(self, key:dict, overwrite:bool=False) -> bool: # key: everything that decides the rows, as JSON. Is the file complete already?

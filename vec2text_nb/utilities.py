@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['LOADING', 'COMPUTED_IN', 'quiet', 'progress_bar', 'absent_because', 'best_device', 'default_device',
            'compute_after_fork', 'cpu_by_default', 'similar_name', 'public_entry', 'brief', 'whole_number',
-           'true_or_false', 'check_place', 'seeded', 'digest_of', 'data_digest', 'array_digest', 'key_digest', 'noted',
-           'one_line', 'write_atomically', 'write_json', 'read_json', 'CheckpointError', 'why_unread', 'read_tensors',
-           'cache_folder', 'former_places', 'former_names']
+           'true_or_false', 'check_place', 'check_seed', 'seeded', 'digest_of', 'data_digest', 'array_digest',
+           'key_digest', 'noted', 'one_line', 'write_atomically', 'write_json', 'output_file', 'read_json',
+           'CheckpointError', 'why_unread', 'read_tensors', 'cache_folder', 'former_places', 'former_names']
 
 # %% ../nbs/00_utilities.ipynb #0d2b0ef8
 import difflib, hashlib, json, os, sys, threading
@@ -161,6 +161,10 @@ def check_place(
     if not str(value).strip() or value == Path(""): raise ValueError(f"{name} is empty: expected a name, a folder or a hub id.")
 
 # %% ../nbs/00_utilities.ipynb #4621640d
+def check_seed(seed: int) -> None:
+    "Raise `ValueError` for a seed that NumPy does not take"
+    if seed < 0: raise ValueError(f"The seed is {seed}: expected 0 or more.")
+
 @contextmanager
 def seeded(
     seed: int,  # of torch's CPU generator inside the block
@@ -218,7 +222,9 @@ def noted(
 
 def one_line(err: Exception) -> str:  # for people at a terminal
     "The message of an error and its notes, on one line"
-    return " ".join(" ".join([str(err), *getattr(err, "__notes__", [])]).split())
+    parts = [" ".join(part.split()) for part in [str(err), *getattr(err, "__notes__", [])]]
+    said = [part if part[-1] in ".:!?;" else f"{part}." for part in parts if part]
+    return " ".join(said[:-1] + [part for part in parts if part][-1:])
 
 # %% ../nbs/00_utilities.ipynb #40f21b38
 def write_atomically(
@@ -230,7 +236,9 @@ def write_atomically(
     try:
         with noted(f"{path.name} could not be written; files written before it are complete: free some space, or repair the folder, and start again.", OSError):
             with open(part, "wb") as file:
-                write(file)
+                try: write(file)
+                except RuntimeError as err:               # what torch.save makes of a full disk
+                    raise OSError(f"the disk took no more ({err})") if "inline_container" in str(err) else err
                 file.flush(); os.fsync(file.fileno())
             os.replace(part, path)
     except BaseException:
@@ -240,6 +248,18 @@ def write_atomically(
 def write_json(path: Path, content) -> None:
     "Write a JSON file atomically, in UTF-8"
     write_atomically(path, lambda f: f.write((json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()))
+
+# %% ../nbs/00_utilities.ipynb #aeaaf64f
+def output_file(
+    path: str | Path,  # as a person gives it; ~ is the home folder
+) -> Path:             # a link is replaced by what it points to
+    "The file to write. Raises `ValueError` for an empty name, a pipe or a device, and `IsADirectoryError` for a folder."
+    if not str(path): raise ValueError("The name of the file to write is empty.")
+    path = Path(path).expanduser()
+    if path.is_symlink(): path = path.resolve()
+    if path.is_dir(): raise IsADirectoryError(21, "Is a directory, and not the name of a file", str(path))
+    if path.exists() and not path.is_file(): raise ValueError(f"{path} is a pipe or a device: give the name of a file.")
+    return path
 
 # %% ../nbs/00_utilities.ipynb #88b78784
 def read_json(
