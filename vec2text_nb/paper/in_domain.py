@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['MINI_FLAGS', 'GPT2', 'train_bow', 'train_decoder_only', 'train_random_start', 'train_probe_start', 'CORRECTOR_FLAGS',
            'train_feedback', 'train_no_feedback', 'PAPER_FLAGS', 'train_paper_bow', 'train_paper_decoder_only',
-           'ROUNDS', 'NUCLEUS', 'TOKEN_BEAM', 'LOOPS', 'GRID_STEPS', 'MINI', 'PAPER', 'JOBS', 'backbone', 'train_mini',
-           'add_hypothesizer', 'train_corrector', 'train_paper', 'train_paper_no_feedback', 'grid']
+           'ROUNDS', 'NUCLEUS', 'TOKEN_BEAM', 'LOOPS', 'WITH_EDITS', 'GRID_STEPS', 'MINI', 'PAPER', 'JOBS', 'backbone',
+           'train_mini', 'add_hypothesizer', 'train_corrector', 'train_paper', 'train_paper_no_feedback', 'grid']
 
 # %% ../../nbs/paper/10_in_domain.ipynb #ca131a64
 import shutil
@@ -94,6 +94,7 @@ ROUNDS = ('0', '1', '2', '3', '4', '5', '10', '20', '30', '40', '50')
 NUCLEUS = Setting(0, options=dict(sampling=dict(top_p=.9)), name='nucleus, p = 0.9')
 TOKEN_BEAM = Setting(0, options=dict(num_beams=8), name='token beam of 8')
 LOOPS = [Setting(steps, options=dict(no_repeat_ngram_size=0)) for steps in (0, 20)]
+WITH_EDITS = ['20x8', '20x8+8']
 GRID_STEPS = (1, 2, 4, 8, 16)
 
 def grid(widths) -> list[Setting]: # sequence beams
@@ -101,6 +102,7 @@ def grid(widths) -> list[Setting]: # sequence beams
 
 MINI = [
     Job('in_domain', 'wordnet', 500, [*ROUNDS, NUCLEUS, Setting(50, 8, n=100)], minutes=12),
+    Job('in_domain_edits', 'wordnet', 100, WITH_EDITS, minutes=8),
     Job('in_domain_token_beam', 'wordnet', 500, [TOKEN_BEAM], minutes=2),
     Job('in_domain_loops', 'wordnet', 500, LOOPS, minutes=3),
     Job('in_domain_bow', 'wordnet', 500, ['0'], model='{work}/bow', train=train_bow, minutes=8),
@@ -114,6 +116,7 @@ MINI = [
 # %% ../../nbs/paper/10_in_domain.ipynb #d3e854f6
 PAPER = [
     Job('in_domain', 'nq', 500, [*ROUNDS, NUCLEUS, '50x8'], 'gtr-base', 'validation', minutes=60),
+    Job('in_domain_edits', 'nq', 100, WITH_EDITS, 'gtr-base', 'validation', minutes=60),
     Job('in_domain_token_beam', 'nq', 500, [TOKEN_BEAM], 'gtr-base', 'validation', minutes=2),
     Job('in_domain_bow', 'nq', 500, ['0'], '{work}/paper_bow', 'validation', train=train_paper_bow, minutes=2880),
     Job('in_domain_decoder_only', 'nq', 500, ['0'], '{work}/paper_decoder_only', 'validation', train=train_paper_decoder_only, minutes=2880),
