@@ -179,7 +179,8 @@ def test_random_vectors_leak_what_chance_gives(vectors, tmp_path):
 def test_a_store_without_texts(run, tmp_path, vectors):
     np.save(tmp_path/"v.npy", vectors)
     status, out, err = run(tmp_path/"v.npy", *QUICK, "--fail-above", "name_recall=0", "--out", tmp_path/"r.html")
-    assert status == 0 and err == "v2t-audit: warning: name_recall was not measured: the store keeps no texts.\n"
+    assert status == 2 and err.startswith("v2t-audit: name_recall cannot be checked: the store keeps no texts.") and err.count("\n") == 1
+    assert "report: " in out                                       # it was written, and says so
     figures = json.loads((tmp_path/"r.json").read_text(encoding="utf-8"))
     assert [*figures["leak"]] == ["cosine"] and figures["estimate"] is None
     assert "No calibration" in (tmp_path/"r.html").read_text(encoding="utf-8")

@@ -136,10 +136,11 @@ def failures(
     audit:Audit,
     limits:dict[str, float] # metric -> the most that may come back, 0 to 1
 ) -> dict[str, float]: # metric -> its value, of those above their limits
-    "What leaks more than it may. Raises `ValueError` for a metric or a limit that cannot be."
+    "What leaks more than it may. Raises `ValueError` for a metric or a limit that cannot be, and for a metric that needs texts if the store keeps none."
     check_limits(limits)
-    for metric in limits:
-        if metric not in audit.leak: warnings.warn(f'{metric} was not measured: ' + ('no such fact was found in the texts of the sample.' if 'token_recall' in audit.leak else 'the store keeps no texts.'), stacklevel=2)
+    if missing := [metric for metric in limits if metric not in audit.leak]:
+        if 'token_recall' not in audit.leak: raise ValueError(f'{", ".join(missing)} cannot be checked: the store keeps no texts. Name the column that has them, or limit the cosine.')
+        warnings.warn(f'{", ".join(missing)} was not measured: no such fact was found in the texts of the sample.', stacklevel=2)
     return {m: audit.leak[m]['value'] for m,limit in limits.items() if m in audit.leak and audit.leak[m]['value'] > limit}
 
 Audit.failures = failures
