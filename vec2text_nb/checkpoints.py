@@ -202,8 +202,8 @@ def model_of_config(
     try:
         with torch.device('meta'): model = cls(cls.config_class(**fields))
     except Exception as err: raise CheckpointError(f'{place}: its config describes no {cls.__name__} ({type(err).__name__}: {one_line(err)[:200]}).') from err
-    t5 = model.encoder_decoder.config
-    for name in ('decoder_start_token_id', 'pad_token_id', 'eos_token_id'):
+    t5 = model.encoder_decoder.config if hasattr(model, 'encoder_decoder') else None       # the baselines have no T5 that writes
+    for name in ('decoder_start_token_id', 'pad_token_id', 'eos_token_id') if t5 else ():
         if not isinstance(i := getattr(t5, name, None), int) or not 0 <= i < t5.vocab_size: raise CheckpointError(f'{place}: the {name} of its T5 is {brief(i)}: expected the number of one of its {t5.vocab_size} tokens.')
     return model
 
@@ -274,7 +274,7 @@ def check_parts(
     "The parts. Raises `TypeError` or `ValueError` for one that is in the wrong place, or of another kind."
     for name,model,other in [('inversion_model', inversion_model, 'CorrectorEncoderModel'), ('corrector_model', corrector_model, 'InversionModel')]:
         if model is None and name == 'corrector_model': continue
-        if type(model).__name__ == other or not (hasattr(model, 'encode') and hasattr(model, 'config')): raise TypeError(f'{name} is {brief(model)} ({type(model).__name__}): the parts are inversion_model, corrector_model, embedder and tokenizer, in this order.')
+        if type(model).__name__ == other or not hasattr(getattr(model, 'config', None), 'embedder_dim'): raise TypeError(f'{name} is {brief(model)} ({type(model).__name__}): the parts are inversion_model, corrector_model, embedder and tokenizer, in this order.')
     if embedder is not None and not (hasattr(embedder, 'encode') and hasattr(embedder, 'dim')): raise TypeError(f'embedder is {brief(embedder)} ({type(embedder).__name__}): expected what load_embedder returns, or None.')
     if tokenizer is not None and hasattr(inversion_model, 'encoder_decoder'): check_tokenizer(tokenizer, inversion_model.encoder_decoder.config)
     return inversion_model, corrector_model, embedder, tokenizer
