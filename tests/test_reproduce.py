@@ -15,9 +15,9 @@ JOBS = ["in_domain_token_beam", "in_domain_decoder_only", "no_feedback", "ood_ra
         "defence_int8", "defence_attacker_rescaling_0_03", "interpolation", "published"]
 
 
-@pytest.mark.slow
-def test_the_smoke_size_is_run_once(tmp_path, monkeypatch, capsys):
-    "With a made-up WordNet, which not every computer has"
+@pytest.fixture
+def made_up_wordnet(tmp_path, monkeypatch):
+    "A WordNet in place of the real one, which not every computer has"
     kinds = "dog", "bird", "tower", "song", "river", "garden", "letter", "ship"
     things = [f"the {name} number {n}" for name in kinds for n in range(50)]
     for kind in ("noun", "verb", "adj", "adv"):
@@ -25,6 +25,12 @@ def test_the_smoke_size_is_run_once(tmp_path, monkeypatch, capsys):
         (tmp_path/f"data.{kind}").write_text("\n".join(lines), encoding="utf-8")
     monkeypatch.setenv("WORDNET", str(tmp_path))
     function_splits.cache_clear()
+    yield
+    function_splits.cache_clear()
+
+
+@pytest.mark.slow
+def test_the_smoke_size_is_run_once(made_up_wordnet, tmp_path, capsys):
     assert {*JOBS} < {job.name for _, job in all_jobs("smoke")}
     args = ["--scale", "smoke", "--results", str(tmp_path/"results"), "--work", str(tmp_path/"work"), "--only", *JOBS]
     assert main(args) == 0, capsys.readouterr().err
@@ -37,7 +43,6 @@ def test_the_smoke_size_is_run_once(tmp_path, monkeypatch, capsys):
     assert main(args) == 0
     assert {name: path.read_bytes() for name, path in files.items()} == before
     assert f"{len(JOBS)} of {len(JOBS)} jobs have their results" in capsys.readouterr().out
-    function_splits.cache_clear()
 
 
 def digest_of(path: Path) -> str:
