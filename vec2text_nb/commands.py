@@ -52,7 +52,7 @@ def new_parser(
 
 # %% ../nbs/00d_commands.ipynb #4572ca56
 def typed_flags(parser:argparse.ArgumentParser, argv:list[str]|None) -> set[str]: # argv: as for `parse_args`
-    "The names of what was given, and not left to its default"
+    "The names of the flags and arguments that were typed, not left to their defaults"
     found = parser.parse_args(argv, argparse.Namespace(**{action.dest: None for action in parser._actions}))
     return {name for name,value in vars(found).items() if value is not None}
 
@@ -95,7 +95,7 @@ def use_utf8() -> None:
 
 # %% ../nbs/00d_commands.ipynb #63e197e3
 def drop_output() -> None:
-    "Flush standard output, or give it up if it takes nothing any more"
+    "Flush standard output, or discard the rest if it can no longer be written"
     try: sys.stdout.flush()
     except OSError: os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -122,7 +122,7 @@ def run_command(
 # %% ../nbs/00d_commands.ipynb #e8d4aae5
 @contextmanager
 def only_writer(
-    path:Path # the file or folder that is going to be written; its parent is made
+    path:Path # the file or folder to be written; its parent is created
 ) -> Iterator[None]:
     "Keep other processes from writing `path`. Raises `BlockingIOError` if one does already, or another `OSError` if the folder cannot be written."
     from filelock import FileLock, Timeout

@@ -32,7 +32,7 @@ from .vector_files import matrix_of_lists
 
 # %% ../nbs/01i_store_clients.ipynb #5fc1b58d
 def sqlite_address(path:Path) -> str:
-    "The address that opens a database without changing it. Raises `ValueError` for what is no database, or one that a crash left behind."
+    "The address that opens a database without changing it. Raises `ValueError` for a file that is not a database, or that a crash left unfinished."
     with open(path, 'rb') as f: head = f.read(20)
     if not head.startswith(b'SQLite format 3\0'): raise ValueError(f'{path} is not an SQLite database.')
     log, index = (path.with_name(path.name + end).exists() for end in ('-wal', '-shm'))
@@ -168,7 +168,7 @@ def copy_at_rest(
     folder:Path,
     to:Path # must not exist
 ) -> None:
-    "Copy a folder that another program may have open. Raises `OSError` if it changes all the time or the disk has too little room."
+    "Copy a folder that another program may have open. Raises `OSError` if it keeps changing or the disk has too little room."
     def state(): return {p.relative_to(folder): (p.stat().st_size, p.stat().st_mtime_ns) for p in folder.rglob('*') if p.is_file()}
     for _ in range(3):
         before = state()

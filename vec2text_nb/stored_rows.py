@@ -71,7 +71,7 @@ def plain_errors(
     name:str, # of the store
     secret:str='' # the password, as it is or as an address spells it
 ) -> Iterator[None]:
-    "Turn an error of a client, or one that tells the secret, into a `RuntimeError` of one line"
+    "Turn a client's error, or one that contains the secret, into a `RuntimeError` of one line"
     try: yield
     except Exception as err:
         text = plain = one_line(err)
@@ -93,7 +93,7 @@ def places_of(
     ids:np.ndarray, order:np.ndarray, # of `id_array`, and what sorts them
     name:str # of the store, for the error message
 ) -> np.ndarray: # positions in `ids`
-    "Where ids are. Raises `ValueError` that names the first one that is missing."
+    "The positions of ids. Raises `ValueError` that names the first missing one."
     keys = id_array(wanted)
     if ids.dtype.kind == 'S': keys = np.array([str(i).encode() for i in wanted])
     elif keys.dtype.kind == 'S': raise ValueError(f'{name} has no row {str(wanted[0])!r}: its ids are whole numbers.')
@@ -106,7 +106,7 @@ def places_of(
 class VectorStore:
     "One collection of a store, opened for reading only"
     kind, name, dim = '', '', 0
-    embedder_name = None # if the store says it
+    embedder_name = None # where the store names it
     note = '' # what a reader should know about the vectors: that they are approximations, for instance
     secret = '' # kept out of every message
     releases = () # what `close` calls
@@ -133,7 +133,7 @@ class VectorStore:
         with plain_errors(self.name, self.secret): return check_rows(self.pick(places_of(ids, self.ids, self.order, self.name)), self.dim, self.name)
 
     def sample(self, n:int, seed:int=0, zeros:bool=False) -> StoredRows: # in the order drawn; zeros: are vectors of only zeros allowed?
-        "`n` random rows, or all if there are fewer. Raises `ValueError` for less than one row or a vector that cannot be used."
+        "`n` random rows, or all if there are fewer. Raises `ValueError` for fewer than one row or a vector that cannot be used."
         if n < 1: raise ValueError(f'A sample of {n} rows: expected at least 1.')
         check_seed(seed); drawn = np.random.default_rng(seed).choice(len(self), min(n, len(self)), replace=False)
         with plain_errors(self.name, self.secret): return check_rows(self.pick(self.order[drawn]), self.dim, self.name, zeros)

@@ -147,12 +147,12 @@ def store_kind(
     "The kind of a store. Raises `FileNotFoundError`, or `ValueError` for what is no store."
     if '://' in str(where):
         scheme, _, rest = str(where).partition('://')
-        if not ADDRESS.fullmatch(rest): raise ValueError(f'The address {scheme}://... is not spelled as one: expected {scheme}://USER:PASSWORD@HOST:PORT/DATABASE, where the port is a number, and in the password %40 stands for @, %3A for :, %2F for /, %3F for ? and %23 for #.')
+        if not ADDRESS.fullmatch(rest): raise ValueError(f'The address {scheme}://... is malformed: expected {scheme}://USER:PASSWORD@HOST:PORT/DATABASE, where the port is a number, and in the password %40 stands for @, %3A for :, %2F for /, %3F for ? and %23 for #.')
         scheme = {'postgres': 'postgresql'}.get(scheme.lower(), scheme.lower())
         if scheme in SERVERS: return SERVERS[scheme], f'{scheme}://{rest}'
         raise ValueError(f"{shown_address(str(where))[0]}: a server's address begins with {', '.join(SERVERS)}.")
     path = Path(where)
-    if not path.exists() and re.search(r'^\w[\w+]*:|\bpassword=', str(where)): raise ValueError(f"The address is not spelled as one, and may hold a password, so it isn't shown: a server's address begins with {', '.join(SERVERS)}, each followed by ://.")
+    if not path.exists() and re.search(r'^\w[\w+]*:|\bpassword=', str(where)): raise ValueError(f"The address is malformed and may hold a password, so it is not shown: a server's address begins with {', '.join(SERVERS)}, each followed by ://.")
     if not path.exists(): raise FileNotFoundError(f'There is no file or folder {path}.')
     if path.is_dir():
         for inside,kind in FOLDERS.items():
