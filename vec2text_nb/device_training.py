@@ -32,7 +32,7 @@ from .utilities import former_names, progress_bar
 __getattr__ = former_names(__name__)      # for names that have moved
 
 # %% ../nbs/08f_device_training.ipynb #d6b53919
-class LengthError(argparse.ArgumentTypeError, ValueError): "What is no length of a stage, as `argparse` reports it"
+class LengthError(argparse.ArgumentTypeError, ValueError): "An invalid length of a stage, as `argparse` reports it"
 
 @dataclass(frozen=True)
 class Budget:
@@ -253,7 +253,7 @@ def write_guesses(
     rows:np.ndarray, # (M,) row numbers of the texts to write for
     length:int, # of a text in tokens, start token included
     tokenizer, embedder:Embedder,
-    batch_size:int|None=None, # texts written together; None: 8,192 on a GPU, 256 on a processor
+    batch_size:int|None=None, # texts written together; None: 8,192 on a GPU, 256 on a CPU
     sample:bool=True # sample every second batch; False: decode all greedily
 ) -> Hypotheses:
     "Let the model write a text for each row, and embed it"

@@ -48,7 +48,7 @@ def has_rows(x) -> bool:
 def why_not_rows(
     x, # what the caller gave
     names:tuple[str, ...]=VECTOR_KEYS # keys of a dict that would hold it
-) -> str|None: # None: nothing speaks against it
+) -> str|None: # None: it can be read
     "What an object is that cannot be read row by row, and what to pass instead"
     if x is None: return 'is None'
     if isinstance(x, Mapping) and not hasattr(x, 'toarray'): return which_key(x, names)
@@ -99,7 +99,7 @@ def kind_of(x:np.ndarray|Tensor) -> str:
     if x.dtype.kind == 'V' and x.dtype.names is None and 'float' in x.dtype.name: return 'f'     # bfloat16 and its like, from ml_dtypes
     return {'u': 'i', 'b': 'i', 'S': 'U', 'T': 'U'}.get(x.dtype.kind, x.dtype.kind)
 
-HINTS = {'i': " Whole numbers are quantised vectors: scale them back first, as x.astype('float32')*scale; packed bits are unpacked by np.unpackbits before.",
+HINTS = {'i': " Whole numbers are quantized vectors: scale them back first, as x.astype('float32')*scale; packed bits are unpacked by np.unpackbits before.",
          'c': ' If the imaginary parts are zero, pass x.real.', 'V': ' np.frombuffer(x, np.float32).reshape(len(x), -1) reads vectors that were stored as float32.'}
 
 def hint_for(x:np.ndarray|Tensor) -> str: # empty if there is none
@@ -172,7 +172,7 @@ def numbers_in(
     row:list, # numbers of any kind
     where:str # what it is, for the error message
 ) -> np.ndarray: # (D,) of floats or whole numbers
-    "A list of numbers as an array. Raises `TypeError` or `ValueError` that names the first that is none."
+    "A list of numbers as an array. Raises `TypeError` or `ValueError` that names the first that is not a number."
     if all(type(v) is float for v in row): return np.array(row)
     row = [v.item() if hasattr(v, 'item') else v for v in row]
     for i,v in enumerate(row):
@@ -249,7 +249,7 @@ def as_matrix(
     return e.view(-1, e.shape[-1]) if len(e) else torch.empty(0, 0, device='cpu', dtype=torch.float32)
 
 # %% ../nbs/02c_inputs.ipynb #6c0c1ffb
-NORMS = (1e-3, 1e4) # lengths of vectors that embedders give lie well inside
+NORMS = (1e-3, 1e4) # the lengths of real embeddings lie well inside
 
 def name_rows(bad:Tensor) -> str: # (B,) of bool -> '0, 3 and 7 more'
     return list_some(bad.nonzero()[:,0].tolist())
