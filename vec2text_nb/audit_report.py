@@ -92,7 +92,7 @@ def leak_section(a:dict) -> str:
            else 'The store keeps no texts, so the answers cannot be compared with the truth. What can be measured is how close they come: each was embedded again and compared with its vector.')
     scores = ('<p><b>Words</b> is the share of the words of a text that its answer has. <b>Token F1</b> also counts the words that the answer made up. <b>Whole texts</b> are right from the first word to the last. A <b>fact</b> '
               'is a name, an address, a number or the like, found in the stored text; it comes back if the answer has it word for word.</p>') if measured else ''
-    chance = ('The column <em>by chance</em> scores the same answers against the text of another row. It is what a guesser gets who writes such texts but has no vectors; only what exceeds it is a leak of the vectors.' if measured
+    chance = ('The column <em>by chance</em> scores the same answers against the text of another row. It is what a guesser gets who knows how such texts are written but has no vectors; only the part above it was leaked by the vectors.' if measured
               else 'The column <em>by chance</em> compares each answer with the vector of another row.')
     interval = 'The interval is a bootstrap over rows; where nothing or everything came back, it is the rule of three (3/n).'
     return f'<h2>What comes back</h2><p>{how}</p>{scores}{leak_picture(a["leak"]) if measured else ""}{leak_table(a["leak"])}<p>{chance} {interval}</p>'
@@ -151,9 +151,9 @@ def texts_section(rows:list[dict]) -> str: # id, cosine, recovered and text, if 
 # %% ../nbs/07e_audit_report.ipynb #e41d7eac
 def limits_section(a:dict) -> str:
     "What the figures do not say"
-    longer = f'<li>{a["sample"]["longer"]:,} of the texts are longer than the {a["attack"]["max_length"]-1} tokens that this inverter can write: it cannot read them whole, another might.</li>' if a['sample']['longer'] else ''
+    longer = f'<li>{a["sample"]["longer"]:,} of the texts are longer than the {a["attack"]["max_length"]-1} tokens that this inverter can write: it cannot read them whole, but another might.</li>' if a['sample']['longer'] else ''
     zeros = f'<li>{a["sample"]["zeros"]:,} of the rows that were drawn hold only zeros, and were left out.</li>' if a['sample']['zeros'] else ''
-    return ('<h2>Limits</h2><ul><li>The leak is a lower bound: a stronger inverter, a longer search or one trained on texts like yours reads more. A low figure is no proof of safety.</li>'
+    return ('<h2>Limits</h2><ul><li>The leak is a lower bound: a longer search, or an inverter that is stronger or trained on texts like yours, may read more. A low figure is no proof of safety.</li>'
             f'<li>{a["sample"]["n"]:,} of {a["store"]["rows"]:,} rows were read, drawn at random (seed {a["sample"]["seed"]}).</li>{zeros}{longer}'
             '<li>Facts are found by a program, which misses some and takes others for facts. A fact counts only if it comes back word for word; a near miss counts as nothing.</li>'
             '<li>Case and spaces do not count as differences.</li></ul>')
