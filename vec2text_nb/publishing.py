@@ -28,7 +28,7 @@ from .corrector import CorrectorEncoderModel
 from .embedders import KNOWN, is_path
 from .utilities import quiet
 from .checkpoints import checkpoint_folder, load_tokenizer, read_weights, save_model
-from .hypothesizer import T5_KEYS, InversionModel
+from .hypothesizer import T5_KEYS, InversionModel, trained_embedder
 from .inversion import Corrector
 from .pretrained import check_pair, model_digest
 from .results import card_table, read_object, read_results, results_source
@@ -150,7 +150,7 @@ def public_embedder(
     embedder:str|None=None # a name for it; None: what the config says
 ) -> str: # short name or hub id
     "The embedder under a name that others can load. Raises `ValueError` if there is none."
-    name = embedder or config.embedder_model_api or config.embedder_model_name
+    name = embedder or trained_embedder(config)
     if is_machine_path(name):
         raise ValueError(f'The embedder is named by a folder on this machine, {name!r}, which nobody else can load: give its public name with embedder=, such as all-MiniLM-L6-v2 or owner/model.')
     return name

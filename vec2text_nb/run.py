@@ -30,7 +30,7 @@ from .data import split_of
 from .embedders import load_embedder
 from .utilities import cache_folder, data_digest, write_atomically, write_json
 from .checkpoints import checkpoint_folder, load_tokenizer, read_weights
-from .hypothesizer import InversionConfig, InversionModel, t5_architecture
+from .hypothesizer import InversionConfig, InversionModel, t5_architecture, trained_embedder
 from .initialization import start_from_hypothesizer, start_from_probe, train_probe, wire_copy_heads
 from .inversion import Corrector
 from .pretrained import find_checkpoint, find_pair, known_pairs, load_corrector
@@ -83,7 +83,7 @@ class Experiment:
 # %% ../nbs/08c_run.ipynb #df963a72
 def make_embedder(m:ModelArguments, device):
     "The embedder that the flags name"
-    name = m.embedder_model_api or m.embedder_model_name
+    name = trained_embedder(m)
     options = {} if name in OPENAI_DIMS else dict(folder=m.embedder_folder, dtype=m.embedder_torch_dtype)
     return load_embedder(name, device=device, **options)
 
@@ -213,7 +213,7 @@ def make_hypothesizer(x:Experiment) -> InversionModel:
     name = find_checkpoint(x.args.corrector_model_alias or x.args.corrector_model_from_pretrained)
     model = InversionModel.from_pretrained(name, device=x.args.device)
     m, c = x.model_args, model.config
-    embedders = [a.embedder_model_api or a.embedder_model_name for a in (m, c)]
+    embedders = map(trained_embedder, (m, c))
     for what,here,there in [('embedder', *embedders), ('--max_seq_length', m.max_seq_length, c.max_seq_length)]:
         if here != there: raise ValueError(f'The hypothesizer {name} was trained with {what} {there}, the flags say {here}.')
     return model
