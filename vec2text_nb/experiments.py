@@ -20,7 +20,7 @@ from .baselines import BagOfWordsInverter, DecoderOnlyInverter
 from .decoding import DecoderWeights, beam_search
 from .embedders import load_embedder
 from .evaluation import Setting, describe_source, parse_setting, run_evaluation, source_texts, table_rows
-from .checkpoints import checkpoint_folder, load_tokenizer
+from .checkpoints import checkpoint_folder, load_tokenizer, read_config
 from .hypothesizer import trained_embedder
 from .inversion import Corrector, Inversion
 from .pretrained import default_corrector, load_corrector
@@ -87,8 +87,7 @@ BASELINES = dict(BagOfWordsInverter=BagOfWordsInverter, DecoderOnlyInverter=Deco
 
 def checkpoint_architecture(model:str) -> str:
     "The model class in a checkpoint's config.json; empty for a known name or a pair of folders"
-    file = Path(model)/'config.json'
-    return (read_object(file).get('architectures') or [''])[0] if file.exists() else ''
+    return (read_config(Path(model)).get('architectures') or [''])[0] if (Path(model)/'config.json').exists() else ''
 
 def load_inverter(
     model:str, # name, folder or hub id

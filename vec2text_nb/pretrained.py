@@ -27,7 +27,7 @@ from .embedders import KNOWN, Embedder, float_type, is_folder, is_path, load_emb
 from .hypothesizer import InversionModel, trained_embedder
 from .inputs import as_texts, writing_losses
 from .inversion import Corrector, Sampling
-from .utilities import brief, check_place, default_device, digest_of, former_names, public_entry, similar_name, write_json
+from .utilities import brief, check_place, default_device, digest_of, former_names, public_entry, read_json, similar_name, write_json
 
 __getattr__ = former_names(__name__)      # for names that have moved
 
@@ -75,7 +75,7 @@ def read_aliases() -> dict[str, Pair]: # empty if there is no file
     "The user's aliases. Raises `ValueError` that names the file and says what is wrong."
     try:
         file = alias_file()
-        entries = json.loads(file.read_text(encoding='utf-8'))
+        entries = read_json(file)
     except FileNotFoundError: return {}
     except ValueError as err: raise ValueError(f'{file} is not JSON: {err}.') from err
     if not isinstance(entries, dict): raise ValueError(f'{file} holds no object: expected {{"NAME": {{"hypothesizer": FOLDER_OR_HUB_ID}}}}.')
