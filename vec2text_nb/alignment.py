@@ -220,14 +220,14 @@ def judge(
     made_by:str # as in `Hypothesis`
 ) -> None:
     "Embed the texts that are new to their target with the other embedder, and score them"
-    c, eos = search.corrector, search.corrector.inversion_model.config.backbone['eos_token_id']
+    c = search.corrector
     flat = [(i, ids) for i,rows in wanted.items() for ids in dict.fromkeys(rows)]
     texts = c.tokenizer.batch_decode([[*ids] for _,ids in flat], skip_special_tokens=True)
     new = [(i, ids) for (i,ids),text in zip(flat, texts) if text.strip() and text not in search.judged[i]]
     if not new: return
     which = [i for i,_ in new]
     found = embed_candidates(c, [*search.targets[which]], [ids for _,ids in new], {}, search.max_length, made_by)
-    logp = mean_logp(c.inversion_model, search.first[which], [tuple(x for x in ids if x != eos) for _,ids in new])
+    logp = mean_logp(c.inversion_model, search.first[which], [ids for _,ids in new])
     for i,h,p in zip(which, found, logp):
         search.judged[i][h.text] = h
         search.scores[i][h.text] = (c.alignment.direction(h.embedding)@search.directions[i]).item() + search.edits.prior*p
