@@ -29,7 +29,7 @@ from .embedders import Embedder, norm_warning
 from .hypothesizer import InversionModel, trained_embedder
 from .inputs import check_embeddings, check_initial, check_states, embed_hypotheses, text_ids
 from .metrics import cosine
-from .utilities import brief, cpu_by_default, default_device, former_names, progress_bar, public_entry, true_or_false, whole_number
+from .utilities import brief, cpu_by_default, default_device, forget_oldest, former_names, progress_bar, public_entry, true_or_false, whole_number
 
 __getattr__ = former_names(__name__)      # for names that have moved
 
@@ -156,7 +156,7 @@ def embed_candidates(
     if new := [t for t in dict.fromkeys(texts) if t not in known]: known.update((t, e.clone()) for t,e in zip(new, embed_hypotheses(corrector.embedder, new, max_length).to(corrector.device))) # a view would keep all of them
     embeddings = [known[t] for t in texts]
     cosines = cosine(torch.stack(embeddings), torch.stack(target)).tolist()
-    for text in [*known][:max(0, len(known) - KNOWN_BYTES//(4*corrector.dim))]: del known[text]                   # the oldest
+    forget_oldest(known, KNOWN_BYTES//(4*corrector.dim))
     return [Hypothesis(*h) for h in zip(ids, texts, embeddings, cosines, made_by)]
 
 # %% ../nbs/06_inversion.ipynb #38b562f3

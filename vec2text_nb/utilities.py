@@ -7,7 +7,8 @@ __all__ = ['LOADING', 'COMPUTED_IN', 'quiet', 'progress_bar', 'absent_because', 
            'compute_after_fork', 'cpu_by_default', 'similar_name', 'public_entry', 'brief', 'whole_number',
            'true_or_false', 'check_place', 'check_seed', 'seeded', 'digest_of', 'data_digest', 'array_digest',
            'key_digest', 'noted', 'one_line', 'write_atomically', 'write_json', 'output_file', 'read_json',
-           'CheckpointError', 'why_unread', 'read_tensors', 'cache_folder', 'former_places', 'former_names']
+           'CheckpointError', 'why_unread', 'read_tensors', 'cache_folder', 'forget_oldest', 'former_places',
+           'former_names']
 
 # %% ../nbs/00_utilities.ipynb #0d2b0ef8
 import difflib, hashlib, json, os, sys, threading
@@ -17,6 +18,7 @@ from functools import cache, wraps
 from importlib import import_module
 from importlib.resources import files
 from inspect import signature
+from itertools import islice
 from logging import getLogger
 from numbers import Integral
 from pathlib import Path
@@ -308,6 +310,13 @@ def cache_folder(
 ) -> Path:
     "The folder for cached files"
     return Path(cache_dir or os.environ.get("VEC2TEXT_NB_CACHE") or Path.home()/".cache"/"vec2text_nb")
+
+def forget_oldest(
+    known: dict,  # what is remembered, the oldest first; changed in place
+    most: int,    # entries to keep
+) -> None:
+    "Keep only the newest entries"
+    for key in [*islice(known, max(0, len(known) - most))]: del known[key]
 
 # %% ../nbs/00_utilities.ipynb #d7d530d7
 @cache
