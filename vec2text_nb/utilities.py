@@ -6,9 +6,9 @@
 __all__ = ['LOADING', 'COMPUTED_IN', 'quiet', 'progress_bar', 'absent_because', 'best_device', 'default_device',
            'compute_after_fork', 'cpu_by_default', 'similar_name', 'public_entry', 'brief', 'whole_number',
            'true_or_false', 'check_place', 'check_seed', 'seeded', 'digest_of', 'data_digest', 'array_digest',
-           'key_digest', 'noted', 'one_line', 'write_atomically', 'write_json', 'output_file', 'read_json',
-           'CheckpointError', 'why_unread', 'read_tensors', 'cache_folder', 'forget_oldest', 'former_places',
-           'former_names']
+           'key_digest', 'file_sha256', 'noted', 'one_line', 'write_atomically', 'write_json', 'output_file',
+           'read_json', 'CheckpointError', 'why_unread', 'read_tensors', 'cache_folder', 'forget_oldest',
+           'former_places', 'former_names']
 
 # %% ../nbs/00_utilities.ipynb #0d2b0ef8
 import difflib, hashlib, json, os, sys, threading
@@ -209,6 +209,10 @@ def array_digest(array: "np.ndarray") -> str:  # 16 hexadecimal digits
 def key_digest(key: dict) -> str:  # 16 hexadecimal digits
     "A hash of a dict that can be written as JSON, whatever the order of its entries"
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+
+def file_sha256(path: str | Path) -> str:  # 64 hexadecimal digits
+    "The sha256 of a file, as `sha256sum` prints it"
+    with open(path, "rb") as f: return hashlib.file_digest(f, "sha256").hexdigest()
 
 # %% ../nbs/00_utilities.ipynb #403f3d82
 @contextmanager
