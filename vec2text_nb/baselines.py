@@ -38,7 +38,7 @@ class BaselineInverter(EmbeddingConditionedT5):
         if len(given) != 2: raise ValueError(f'The embeddings have shape {given}: expected floats of shape (B, D).')
         if given[1] != dim:
             raise ValueError(f'The embeddings are {given[1]} wide, but this inverter was trained on {trained_embedder(self.config)}, which is {dim} wide.')
-        return self.embedding_transform(embeddings.to(self.dtype)).unflatten(1, (self.config.num_repeat_tokens, -1))
+        return self.pseudo_tokens(self.embedding_transform, embeddings)
 
     @torch.no_grad()
     def generate_ids(self,

@@ -97,7 +97,7 @@ class EmbeddingConditionedT5(PreTrainedModel):
     def _init_weights(self, module): pass # torch's own initialization; the T5 has done its part
 
     def pseudo_tokens(self, transform:nn.Module, vectors:Tensor) -> Tensor: # (B, D) -> (B, R, H)
-        return transform(vectors.to(self.dtype)).view(len(vectors), self.config.num_repeat_tokens, -1)
+        return transform(vectors.to(self.dtype)).unflatten(1, (self.config.num_repeat_tokens, -1))
 
     @classmethod
     def from_pretrained(cls,
