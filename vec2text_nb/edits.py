@@ -16,6 +16,7 @@ from torch import Tensor
 
 from .decoding import pad_ids
 from .display import Hypothesis
+from .utilities import whole_number
 
 # %% ../nbs/05b_edits.ipynb #48e3a5ef
 def edit_ids(
@@ -110,9 +111,7 @@ class Edits:
     prior:float = .05    # weight of the mean log probability beside the cosine
 
     def __post_init__(self):
-        for name in ('rounds', 'beam', 'proposals'):
-            value, least = getattr(self, name), 0 if name == 'rounds' else 1
-            if not isinstance(value, int) or isinstance(value, bool) or value < least: raise ValueError(f'Edits: {name} is {value!r}: expected a whole number, {least} or more.')
+        for name,least in [('rounds', 0), ('beam', 1), ('proposals', 1)]: whole_number(f'Edits: {name}', getattr(self, name), least)
 
 # %% ../nbs/05b_edits.ipynb #7a70c5f6
 class ProposalSearch:
