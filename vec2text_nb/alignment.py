@@ -29,7 +29,7 @@ from .inversion import TOGETHER, Corrector, check_options, embed_candidates, rea
 from .inversion import invert as invert_with_pair
 from .metrics import cosine
 from .sources import read_splits, sample_texts
-from .utilities import progress_bar, write_atomically
+from .utilities import progress_bar, public_entry, write_atomically
 
 # %% ../nbs/06a_alignment.ipynb #7c0c2a47
 def fit_ridge(
@@ -305,6 +305,7 @@ def judged_answers(
     return [(trace[-1] if last else max(trace, key=lambda h: h.cosine), trace) for trace in traces]
 
 # %% ../nbs/06a_alignment.ipynb #d054b9ba
+@public_entry
 def invert_aligned(
     corrector:AlignedCorrector,
     embeddings, # targets: vectors of the other embedder (B, D') or (D',)
@@ -315,7 +316,7 @@ def invert_aligned(
     score:bool=True # False, without steps only: the other embedder is not called at all
 ) -> Inversion:
     "Texts whose vectors by the other embedder come close to the targets. Raises as `invert` does."
-    check_options(num_steps, sequence_beam_width, batch_size, max_length, no_repeat_ngram_size, corrector, edits)
+    check_options(num_steps, sequence_beam_width, batch_size, max_length, no_repeat_ngram_size, corrector, edits, sampling, keep_best)
     targets = check_embeddings(embeddings, corrector.dim, corrector.embedder_name).to(corrector.device)
     if not len(targets): return Inversion([], [], [], [])
     length = max_length or corrector.max_length
