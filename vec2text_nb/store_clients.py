@@ -26,8 +26,7 @@ import numpy as np
 
 from .stored_rows import StoredRows, VectorStore, chosen, id_name, id_texts, ready, shown_address, stored_rows, text_name, vector_name
 from .stores import check_room
-from .text_files import import_library
-from .utilities import noted, one_line, read_json
+from .utilities import import_library, noted, one_line, read_json
 from .vector_files import matrix_of_lists
 
 # %% ../nbs/01i_store_clients.ipynb #5fc1b58d

@@ -8,7 +8,7 @@ __all__ = ['LOADING', 'COMPUTED_IN', 'quiet', 'progress_bar', 'absent_because', 
            'true_or_false', 'check_place', 'check_seed', 'seeded', 'digest_of', 'data_digest', 'array_digest',
            'key_digest', 'file_sha256', 'noted', 'one_line', 'write_atomically', 'write_json', 'output_file',
            'read_json', 'CheckpointError', 'why_unread', 'read_tensors', 'cache_folder', 'forget_oldest',
-           'former_places', 'former_names']
+           'import_library', 'former_places', 'former_names']
 
 # %% ../nbs/00_utilities.ipynb #0d2b0ef8
 import difflib, hashlib, json, os, sys, threading
@@ -321,6 +321,16 @@ def forget_oldest(
 ) -> None:
     "Keep only the newest entries"
     for key in [*islice(known, max(0, len(known) - most))]: del known[key]
+
+# %% ../nbs/00_utilities.ipynb #a1c0de02
+def import_library(
+    name: str,                  # of a module
+    extra: str = "train",       # of settings.ini, that installs it
+    need: str = "This source",  # what needs it; for the error
+):
+    "A module that only some tasks need. Raises `ImportError` that says how to install it."
+    try: return import_module(name)
+    except ImportError as err: raise ImportError(f'{need} needs {name.partition(".")[0]}, which is not installed: pip install "vec2text_nb[{extra}]".') from err
 
 # %% ../nbs/00_utilities.ipynb #d7d530d7
 @cache
