@@ -76,7 +76,8 @@ def test_goes_on_in_the_middle_of_a_setting(corrector, tmp_path, monkeypatch):
     assert len(json.loads((tmp_path/"r.json").read_text(encoding="utf-8"))["runs"]) == 2
     assert len(list(tmp_path.glob("r.json.*.partial"))) == 1
     assert lasting(evaluate(corrector, tmp_path/"r.json", settings, chunk=4)) == lasting(whole)
-    assert calls == [4]*7 and {f.name for f in tmp_path.iterdir()} == {f"{name}{end}" for name in ("whole", "r") for end in (".json", ".texts.json.gz")}
+    expected = {f"{name}{end}" for name in ("whole", "r") for end in (".json", ".texts.json.gz")}
+    assert calls == [4]*7 and {f.name for f in tmp_path.iterdir()} == expected
     assert (tmp_path/"r.json").read_bytes()[:1] == b"{"
 
 

@@ -52,7 +52,8 @@ def digest_of(path: Path) -> str:
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS)
 def test_a_page_shows_the_pair_that_ships_or_says_whose_scores_it_shows(notebook):
-    page = "".join("".join(c["source"]) for c in read_object(ROOT/"nbs"/"paper"/f"{notebook}.ipynb")["cells"] if c["cell_type"] == "markdown")
+    cells = read_object(ROOT/"nbs"/"paper"/f"{notebook}.ipynb")["cells"]
+    page = "".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
     jobs = [job.name for name, job in all_jobs("mini") if (name, job.model) == (notebook, "all-MiniLM-L6-v2")]
     files = [ROOT/"results"/"mini"/f"{job}.json" for job in jobs]
     other = {digest_of(path) for path in files if path.exists()} - {model_digest(load_pretrained_corrector(device="cpu"))}

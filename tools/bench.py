@@ -20,7 +20,6 @@ import datetime
 import fnmatch
 import gc
 import itertools
-import json
 import os
 import platform
 import sys
@@ -34,12 +33,13 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from vec2text_nb.corrector import CorrectorEncoderModel
-from vec2text_nb.decoding import CachedDecoder, beam_search, trim_ids
+from vec2text_nb.decoding import CachedDecoder, beam_search, pad_ids, trim_ids
 from vec2text_nb.embedders import Embedder
 from vec2text_nb.hypothesizer import InversionConfig, InversionModel
-from vec2text_nb.inversion import Corrector, pad_ids
+from vec2text_nb.inversion import Corrector
 from vec2text_nb.metrics import cosine
 from vec2text_nb.results import read_object
+from vec2text_nb.utilities import write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT/'results'/'speed'
@@ -310,7 +310,7 @@ def main():
         facts = dict(command=command, date=datetime.date.today().isoformat(),
                      machine=f'{os.cpu_count()} cores, {platform.machine()}, no GPU', threads=a.threads, seed=a.seed, repeats=a.repeats,
                      torch=torch.__version__.split('+')[0])
-        path.write_text(json.dumps({**c, **facts, **res}, indent=1) + '\n', encoding='utf-8')
+        write_json(path, {**c, **facts, **res})
         print(name, {k: res[k] for k in ('ratio', 'equal_texts', 'n') if k in res}, flush=True)
 
 

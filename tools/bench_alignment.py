@@ -18,6 +18,7 @@ from vec2text_nb.inversion import Corrector
 from vec2text_nb.pretrained import load_corrector
 from vec2text_nb.results import write_results
 from vec2text_nb.sources import read_splits
+from vec2text_nb.utilities import write_atomically
 
 PAIRS = dict(wordnet=.5, mails=.2, speeches=.15, dialogs=.15)  # shares of the pairs
 EVERYDAY = ["my sister called last night and asked for the recipe", "the train to the airport was late again this morning",
@@ -52,7 +53,7 @@ class Kept(Embedder):
         for i in range(0, len(new), 512):
             part = new[i:i+512]
             self.known |= {t: v.clone() for t, v in zip(part, self.inside.encode(part, batch_size, self.limit, progress))}
-            if self.path: torch.save(self.known, self.path)
+            if self.path: write_atomically(self.path, lambda f: torch.save(self.known, f))
         return torch.stack([self.known[t] for t in texts])
 
 

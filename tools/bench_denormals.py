@@ -17,11 +17,11 @@ from bench_training import ratio
 
 from vec2text_nb import load_pretrained_corrector
 from vec2text_nb.data import wordnet_texts
-from vec2text_nb.evaluation import machine_class
 from vec2text_nb.pretrained import model_digest
+from vec2text_nb.results import machine_class
 from vec2text_nb.sources import sample_texts
-from vec2text_nb.stores import write_json
 from vec2text_nb.training import Pairs, tokenize, write_hypotheses
+from vec2text_nb.utilities import write_json
 
 FILE = Path(__file__).resolve().parent.parent/'results'/'speed'/'denormals.json'
 

@@ -19,7 +19,6 @@ import argparse
 import datetime
 import fnmatch
 import itertools
-import json
 import os
 import platform
 import sys
@@ -35,12 +34,13 @@ from torch.nn.functional import normalize
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
+from vec2text_nb.checkpoints import load_tokenizer
 from vec2text_nb.corrector import CorrectorEncoderModel
 from vec2text_nb.data import wordnet_texts
+from vec2text_nb.decoding import pad_ids
 from vec2text_nb.hypothesizer import InversionConfig, InversionModel
-from vec2text_nb.inversion import pad_ids
-from vec2text_nb.pretrained import load_tokenizer
 from vec2text_nb.training import CorrectorTrainer, HypothesizerTrainer, Pairs, Ragged, length_batches, tokenize
+from vec2text_nb.utilities import read_json, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 FILE = ROOT/'results'/'speed'/'training.json'
@@ -214,12 +214,10 @@ def cells(toy=False):
 
 def record(path, name, cell):
     "Put a cell into the file, at once"
-    found = json.loads(path.read_text(encoding='utf-8')) if path.exists() else dict(cells={})
+    found = read_json(path, dict(cells={}))
     found['cells'][name] = cell
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix('.part')
-    part.write_text(json.dumps(found, indent=1)+'\n', encoding='utf-8')
-    part.replace(path)
+    write_json(path, found)
 
 
 def main():
@@ -240,7 +238,7 @@ def main():
     a = p.parse_args()
     torch.set_num_threads(a.threads)
     transformers.logging.set_verbosity_error()
-    done = json.loads(a.out.read_text(encoding='utf-8'))['cells'] if a.out.exists() else {}
+    done = read_json(a.out, dict(cells={}))['cells']
     for c in cells(a.toy):
         name = '{model}-{length}-{experiment}-{dtype}'.format(**c)
         if not fnmatch.fnmatch(name, a.only) or (name in done and not a.redo): continue

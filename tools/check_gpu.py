@@ -21,13 +21,12 @@ from pathlib import Path
 import torch
 
 from vec2text_nb import invert_embeddings, load_pretrained_corrector
-from vec2text_nb.embedders import default_device
-from vec2text_nb.evaluation import machine_class, source_texts
+from vec2text_nb.evaluation import source_texts
 from vec2text_nb.initialization import make_backbone
 from vec2text_nb.pretrained import model_digest
+from vec2text_nb.results import machine_class
 from vec2text_nb.run import main as train
-from vec2text_nb.stores import write_json
-from vec2text_nb.utilities import one_line
+from vec2text_nb.utilities import default_device, one_line, write_json
 
 FILE = Path(__file__).resolve().parent.parent/'results'/'speed'/'gpu.json'
 NAME, SEED = 'all-MiniLM-L6-v2', 0

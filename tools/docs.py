@@ -22,25 +22,18 @@ from configparser import ConfigParser
 from pathlib import Path
 
 import yaml
+from readme import FENCE, HIDDEN, LINK, text_of
 from smalldocs.site import build
 
 ROOT = Path(__file__).resolve().parent.parent
 COLAB, PAGES_BRANCH = "colab", "gh-pages"  # where the notebooks for Colab are: the folder of the site, the branch that holds the site
-HIDDEN = re.compile(r"^#\|\s*(hide|default_exp|include:\s*false)\b", re.M)
 # a flag of nbdev, which stands without a colon; options of Quarto have one, and stay
 FLAG = re.compile(r"^#\|[^:\n]*(?:\n|\Z)", re.M)
 TITLE = re.compile(r"\A# (?P<title>.+?)[ \t]*(?:\n+> (?P<description>.+)\n?)?(?=\n|\Z)")
 MODULE = re.compile(r"^#\|\s*default_exp\s+(\S+)", re.M)
-FENCE = re.compile(r"(^```.*?^```[ \t]*$)", re.M | re.S)
 # what smalldocs' pages ask of other servers
 KATEX_URL = re.compile(r"https://cdn\.jsdelivr\.net/npm/katex@[^/\"]+/dist/")
 FONT_IMPORT = re.compile(r"@import url\(https://fonts\.googleapis\.com/[^)]*\);?")
-LINK = re.compile(r"(\]\(|\b(?:src|href)=\")(?![a-z]+:|[#/])([^)\s\"]+)")
-
-
-def text_of(value) -> str:
-    "A notebook keeps text as one string or as a list of lines"
-    return value if isinstance(value, str) else "".join(value)
 
 
 def page_name(path: str) -> str:

@@ -70,8 +70,8 @@ def main(argv=None):
         minutes = dict(minutes=round(wall/60, 1), processor_minutes=round((used.ru_utime + used.ru_stime)/60, 1))
         print(printed, minutes, sep='\n')
         if values: return
-        from vec2text_nb.evaluation import machine_class
-        from vec2text_nb.stores import write_json
+        from vec2text_nb.results import machine_class
+        from vec2text_nb.utilities import write_json
         shutil.copy(Path(folder)/'runs'/'mine'/'scores.json', RESULTS/'train_an_inverter.json')
         write_json(RESULTS/'train_an_inverter_time.json', dict(
             command=shlex.join(['python', 'tools/time_guide.py', *argv]), date=date.today().isoformat(), machine=machine_class(), **minutes,

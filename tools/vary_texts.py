@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 from vec2text_nb.sources import load_splits
-from vec2text_nb.stores import write_atomically
+from vec2text_nb.utilities import write_atomically
 
 
 def is_long(word): return word.isalpha() and len(word) > 3

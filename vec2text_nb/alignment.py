@@ -29,7 +29,7 @@ from .inversion import TOGETHER, Corrector, check_options, embed_candidates, rea
 from .inversion import invert as invert_with_pair
 from .metrics import cosine
 from .sources import read_splits, sample_texts
-from .utilities import progress_bar, write_atomically
+from .utilities import progress_bar, public_entry, write_atomically
 
 # %% ../nbs/06a_alignment.ipynb #7c0c2a47
 def fit_ridge(
@@ -220,14 +220,14 @@ def judge(
     made_by:str # as in `Hypothesis`
 ) -> None:
     "Embed the texts that are new to their target with the other embedder, and score them"
-    c, eos = search.corrector, search.corrector.inversion_model.config.backbone['eos_token_id']
+    c = search.corrector
     flat = [(i, ids) for i,rows in wanted.items() for ids in dict.fromkeys(rows)]
     texts = c.tokenizer.batch_decode([[*ids] for _,ids in flat], skip_special_tokens=True)
     new = [(i, ids) for (i,ids),text in zip(flat, texts) if text.strip() and text not in search.judged[i]]
     if not new: return
     which = [i for i,_ in new]
     found = embed_candidates(c, [*search.targets[which]], [ids for _,ids in new], {}, search.max_length, made_by)
-    logp = mean_logp(c.inversion_model, search.first[which], [tuple(x for x in ids if x != eos) for _,ids in new])
+    logp = mean_logp(c.inversion_model, search.first[which], [ids for _,ids in new])
     for i,h,p in zip(which, found, logp):
         search.judged[i][h.text] = h
         search.scores[i][h.text] = (c.alignment.direction(h.embedding)@search.directions[i]).item() + search.edits.prior*p
@@ -305,6 +305,7 @@ def judged_answers(
     return [(trace[-1] if last else max(trace, key=lambda h: h.cosine), trace) for trace in traces]
 
 # %% ../nbs/06a_alignment.ipynb #d054b9ba
+@public_entry
 def invert_aligned(
     corrector:AlignedCorrector,
     embeddings, # targets: vectors of the other embedder (B, D') or (D',)
@@ -315,7 +316,7 @@ def invert_aligned(
     score:bool=True # False, without steps only: the other embedder is not called at all
 ) -> Inversion:
     "Texts whose vectors by the other embedder come close to the targets. Raises as `invert` does."
-    check_options(num_steps, sequence_beam_width, batch_size, max_length, no_repeat_ngram_size, corrector, edits)
+    check_options(num_steps, sequence_beam_width, batch_size, max_length, no_repeat_ngram_size, corrector, edits, sampling, keep_best)
     targets = check_embeddings(embeddings, corrector.dim, corrector.embedder_name).to(corrector.device)
     if not len(targets): return Inversion([], [], [], [])
     length = max_length or corrector.max_length

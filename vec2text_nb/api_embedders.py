@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from .local_embedders import Embedder, check_texts
-from .utilities import cache_folder, default_device, former_names, noted, progress_bar
+from .utilities import cache_folder, default_device, former_names, import_library, noted, progress_bar
 
 __getattr__ = former_names(__name__)      # for names that have moved
 
@@ -129,8 +129,7 @@ def openai_client(
     max_retries: int = 6, # new attempts after a temporary failure
 ):
     "The openai client; raises ImportError without the package, ValueError without a key"
-    try: import openai
-    except ImportError: raise ImportError('the OpenAI embedders need the openai package: pip install "vec2text_nb[openai]"') from None
+    openai = import_library("openai", "openai", "An OpenAI embedder")
     key = api_key or os.environ.get("OPENAI_API_KEY")
     if not key: raise ValueError(f"no API key for {base_url}: set the environment variable OPENAI_API_KEY, or pass api_key=")
     return openai.OpenAI(api_key=key, base_url=base_url, max_retries=max_retries, timeout=timeout)

@@ -18,7 +18,7 @@ import torch
 from transformers import HfArgumentParser, TrainingArguments
 
 from .commands import new_parser
-from .utilities import key_digest, write_json
+from .utilities import key_digest, read_json, write_json
 
 # %% ../nbs/08b_arguments.ipynb #33836b5e
 def flag_field(default, help:str, *aliases:str): # help: as printed by --help; aliases: what other commands call it
@@ -228,7 +228,7 @@ def claim_folder(
     if folder.exists() and not folder.is_dir(): raise FileExistsError(f'{folder} is a file, and not the folder of a run: choose another {flag}.')
     if (folder/'run.json').exists():
         defaults = {f.name: f.default for group in (ModelArguments, DataArguments, RunArguments) for f in fields(group)}
-        old = {k: defaults.get(k) for k in key} | json.loads((folder/'run.json').read_text(encoding='utf-8'))     # the folder may be older than a flag
+        old = {k: defaults.get(k) for k in key} | read_json(folder/'run.json')     # the folder may be older than a flag
         differ = [f'{k} {old.get(k)!r} there, {key.get(k)!r} here' for k in sorted({*old, *key}) if old.get(k) != key.get(k)]
         started = any(p.name != 'run.json' for p in folder.iterdir())        # a refused start leaves only the flags
         if differ and started:

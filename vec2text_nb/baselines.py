@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache, GPT2Config, GPT2LMHeadModel, PreTrainedModel, T5Config, T5EncoderModel
 from transformers.modeling_outputs import CausalLMOutput, SequenceClassifierOutput
 
-from .hypothesizer import EmbeddingConditionedT5, InversionConfig, embedding_transform, set_backbone, t5_architecture
+from .hypothesizer import EmbeddingConditionedT5, InversionConfig, embedding_transform, set_backbone, t5_architecture, trained_embedder
 from .utilities import former_names
 
 __getattr__ = former_names(__name__)      # for names that have moved
@@ -37,8 +37,8 @@ class BaselineInverter(EmbeddingConditionedT5):
         dim, given = self.config.embedder_dim, tuple(embeddings.shape)
         if len(given) != 2: raise ValueError(f'The embeddings have shape {given}: expected floats of shape (B, D).')
         if given[1] != dim:
-            raise ValueError(f'The embeddings are {given[1]} wide, but this inverter was trained on {self.config.embedder_model_name}, which is {dim} wide.')
-        return self.embedding_transform(embeddings.to(self.dtype)).unflatten(1, (self.config.num_repeat_tokens, -1))
+            raise ValueError(f'The embeddings are {given[1]} wide, but this inverter was trained on {trained_embedder(self.config)}, which is {dim} wide.')
+        return self.pseudo_tokens(self.embedding_transform, embeddings)
 
     @torch.no_grad()
     def generate_ids(self,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .local_embedders import Embedder, check_texts
+from .utilities import forget_oldest
 
 # %% ../nbs/00e_counted_embedders.ipynb #de3d6fda
 def tokens_read(
@@ -79,7 +80,7 @@ def encode_counted(
     new = [t for t in dict.fromkeys(texts) if (t, limit) not in self.known]
     if new: encode_new(self, new, limit, progress=progress, **({} if batch_size is None else dict(batch_size=batch_size)))
     vectors = torch.stack([self.known[t, limit] for t in texts]) if texts else torch.empty(0, self.dim, device=self.device)
-    for key in [*self.known][:max(0, len(self.known) - self.MOST//(4*self.dim))]: del self.known[key]
+    forget_oldest(self.known, self.MOST//(4*self.dim))
     return vectors
 
 CountedEmbedder.encode = encode_counted

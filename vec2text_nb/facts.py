@@ -17,7 +17,7 @@ from functools import lru_cache
 import numpy as np
 
 from .records import MONTHS, WEEKDAYS, Record, spaced_words
-from .text_files import import_library
+from .utilities import import_library
 
 # %% ../nbs/02b_facts.ipynb #72aa1752
 KINDS = ('person', 'place', 'organization', 'email', 'phone', 'card', 'iban', 'date', 'sum', 'drug', 'symptom')

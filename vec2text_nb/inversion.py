@@ -26,10 +26,10 @@ from .decoding import DecoderWeights, beam_search, pad_ids, rows_at_a_time, samp
 from .display import Hypothesis, Inversion, html_table, joined
 from .edits import Edits, Proposer, ProposalSearch, proposal_round, propose_edits
 from .embedders import Embedder, norm_warning
-from .hypothesizer import InversionModel
+from .hypothesizer import InversionModel, trained_embedder
 from .inputs import check_embeddings, check_initial, check_states, embed_hypotheses, text_ids
 from .metrics import cosine
-from .utilities import brief, cpu_by_default, default_device, former_names, progress_bar, public_entry, true_or_false, whole_number
+from .utilities import brief, cpu_by_default, default_device, forget_oldest, former_names, progress_bar, public_entry, true_or_false, whole_number
 
 __getattr__ = former_names(__name__)      # for names that have moved
 
@@ -57,7 +57,7 @@ class Corrector:
     def no_repeat_ngram_size(self): return (self.corrector_model or self.inversion_model).config.no_repeat_ngram_size
 
     @property
-    def embedder_name(self): return self.inversion_model.config.embedder_model_api or self.inversion_model.config.embedder_model_name
+    def embedder_name(self): return trained_embedder(self.inversion_model.config)
 
     def to(self, device): # moves the models and the embedder; returns self
         for part in filter(None, (self.inversion_model, self.corrector_model, self.embedder)): part.to(default_device(device))
@@ -156,7 +156,7 @@ def embed_candidates(
     if new := [t for t in dict.fromkeys(texts) if t not in known]: known.update((t, e.clone()) for t,e in zip(new, embed_hypotheses(corrector.embedder, new, max_length).to(corrector.device))) # a view would keep all of them
     embeddings = [known[t] for t in texts]
     cosines = cosine(torch.stack(embeddings), torch.stack(target)).tolist()
-    for text in [*known][:max(0, len(known) - KNOWN_BYTES//(4*corrector.dim))]: del known[text]                   # the oldest
+    forget_oldest(known, KNOWN_BYTES//(4*corrector.dim))
     return [Hypothesis(*h) for h in zip(ids, texts, embeddings, cosines, made_by)]
 
 # %% ../nbs/06_inversion.ipynb #38b562f3

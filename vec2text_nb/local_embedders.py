@@ -11,7 +11,7 @@ __all__ = ['POOLINGS', 'T5_ENCODERS', 'UNUSED', 'TOKENIZER_FILES', 'NOT_DECISIVE
            'accepted_options', 'SentenceTransformerEmbedder']
 
 # %% ../nbs/00a_local_embedders.ipynb #77762d82
-import hashlib, inspect, json, re
+import inspect, json, re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from .utilities import CheckpointError, brief, cpu_by_default, default_device, digest_of, one_line, progress_bar, quiet, read_json, read_tensors, seeded, true_or_false, whole_number
+from .utilities import CheckpointError, brief, cpu_by_default, default_device, digest_of, file_sha256, one_line, progress_bar, quiet, read_json, read_tensors, seeded, true_or_false, whole_number
 
 # %% ../nbs/00a_local_embedders.ipynb #87525c5a
 def mean_pool(
@@ -282,7 +282,7 @@ def encoder_facts(
 ) -> dict:
     "The architecture, and a hash of every tokenizer file"
     config = {k: v for k, v in read_json(folder/"config.json").items() if k not in NOT_DECISIVE}
-    return {"config": config} | {n: hashlib.sha256((folder/n).read_bytes()).hexdigest() for n in TOKENIZER_FILES if (folder/n).exists()}
+    return {"config": config} | {n: file_sha256(folder/n) for n in TOKENIZER_FILES if (folder/n).exists()}
 
 # %% ../nbs/00a_local_embedders.ipynb #cc0c64c1
 class LocalEmbedder(Embedder):
@@ -417,7 +417,7 @@ class SentenceTransformerEmbedder(Embedder):
         with accepted_options(name, options): self.dim = self._embed(["a"], self.max_tokens).shape[1]
         if self.dim < options.get("truncate_dim", 0): raise ValueError(f"truncate_dim is {options['truncate_dim']}: {name} gives {self.dim} dimensions")
         texts = (f for f in sorted(folder.rglob("*")) if f.suffix in (".json", ".txt", ".model") or (f.suffix == ".py" and options.get("trust_remote_code")))
-        self.files = {str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest() for f in texts}
+        self.files = {str(f.relative_to(folder)): file_sha256(f) for f in texts}
 
     def to(self, device: str | torch.device) -> "SentenceTransformerEmbedder":
         "Move to a device; returns self"

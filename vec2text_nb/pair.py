@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from .arguments import claim_folder
-from .checkpoints import load_tokenizer
+from .checkpoints import load_tokenizer, read_config
 from .commands import new_parser, only_writer, run_command, typed_flags
 from .device_training import (
     Budget, DeviceTexts, Hypotheses, KindBatches, Stage, as_pairs, corrector_loss, corrupt_ids, embed_ids, hypothesizer_loss, loss_by_kind, new_corrector, place_texts,
@@ -85,7 +85,7 @@ def new_hypothesizer(
     backbone:Path # of `make_backbone`
 ) -> InversionModel:
     "A hypothesizer with random weights"
-    t5 = t5_architecture(json.loads((backbone/'config.json').read_text(encoding='utf-8')))
+    t5 = t5_architecture(read_config(backbone))
     config = InversionConfig(backbone=t5, model_name_or_path=f'{embedder.name}-t5', embedder_model_name=embedder.name, embedder_dim=embedder.dim,
                              num_repeat_tokens=8, max_seq_length=a.max_length, no_repeat_ngram_size=2)
     return InversionModel(config).eval()

@@ -24,10 +24,10 @@ from .checkpoints import checkpoint_folder, load_tokenizer, save_model
 from .corrector import CorrectorEncoderModel
 from .edits import Edits
 from .embedders import KNOWN, Embedder, float_type, is_folder, is_path, load_embedder
-from .hypothesizer import InversionModel
+from .hypothesizer import InversionModel, trained_embedder
 from .inputs import as_texts, writing_losses
 from .inversion import Corrector, Sampling
-from .utilities import brief, check_place, default_device, digest_of, former_names, public_entry, similar_name, write_json
+from .utilities import brief, check_place, default_device, digest_of, former_names, public_entry, read_json, similar_name, write_json
 
 __getattr__ = former_names(__name__)      # for names that have moved
 
@@ -75,7 +75,7 @@ def read_aliases() -> dict[str, Pair]: # empty if there is no file
     "The user's aliases. Raises `ValueError` that names the file and says what is wrong."
     try:
         file = alias_file()
-        entries = json.loads(file.read_text(encoding='utf-8'))
+        entries = read_json(file)
     except FileNotFoundError: return {}
     except ValueError as err: raise ValueError(f'{file} is not JSON: {err}.') from err
     if not isinstance(entries, dict): raise ValueError(f'{file} holds no object: expected {{"NAME": {{"hypothesizer": FOLDER_OR_HUB_ID}}}}.')
@@ -174,7 +174,7 @@ def check_pair(inversion_model, corrector_model) -> None:
 
 def check_fit(inversion_model, corrector_model, embedder) -> None:
     "Raise `ValueError` if the parts of a corrector do not belong together"
-    dim, trained_on = inversion_model.config.embedder_dim, inversion_model.config.embedder_model_name
+    dim, trained_on = inversion_model.config.embedder_dim, trained_embedder(inversion_model.config)
     if embedder.dim != dim: raise ValueError(f'The embedder {embedder.name} is {embedder.dim} wide, but this inverter was trained on {trained_on}, which is {dim} wide.')
     if corrector_model is not None: check_pair(inversion_model, corrector_model)
 
@@ -218,7 +218,7 @@ def load_corrector(
     loaded = load(InversionModel, inversion_model)
     corrector = None if corrector_model is None else load(CorrectorEncoderModel, corrector_model)
     if tokenizer is None: tokenizer = load_tokenizer(checkpoint_folder(loaded.name_or_path or backbone or loaded.config.model_name_or_path, weights=False), backbone)
-    embedder = find_embedder(embedder, loaded.config.embedder_model_api or loaded.config.embedder_model_name, device)
+    embedder = find_embedder(embedder, trained_embedder(loaded.config), device)
     check_fit(loaded, corrector, embedder)
     return Corrector(loaded, corrector, embedder, tokenizer)
 

@@ -26,13 +26,12 @@ from huggingface_hub.utils import validate_repo_id
 
 from .corrector import CorrectorEncoderModel
 from .embedders import KNOWN, is_path
-from .utilities import quiet
-from .checkpoints import checkpoint_folder, load_tokenizer, read_weights, save_model
-from .hypothesizer import T5_KEYS, InversionModel
+from .utilities import former_names, quiet
+from .checkpoints import checkpoint_folder, load_tokenizer, read_config, read_weights, save_model
+from .hypothesizer import T5_KEYS, InversionModel, trained_embedder
 from .inversion import Corrector
 from .pretrained import check_pair, model_digest
-from .results import card_table, read_object, read_results, results_source
-from .utilities import former_names
+from .results import card_table, read_results, results_source
 
 __getattr__ = former_names(__name__)      # for names that have moved
 
@@ -93,7 +92,7 @@ def load_checkpoint(
 ): # an InversionModel or a CorrectorEncoderModel, float32
     "The model of a checkpoint folder. Raises `FileNotFoundError`, `RuntimeError` or `ValueError`."
     kinds = {cls.__name__: cls for cls in MODEL_CLASSES.values()}
-    names = read_object(folder/'config.json').get('architectures') or []
+    names = read_config(folder).get('architectures') or []
     if not names or names[0] not in kinds: raise ValueError(f'{folder/"config.json"} names the architectures {names}: expected one of {", ".join(kinds)}.')
     model = kinds[names[0]].from_pretrained(folder, backbone=backbone)
     refuse_non_finite(model, str(folder))
@@ -150,7 +149,7 @@ def public_embedder(
     embedder:str|None=None # a name for it; None: what the config says
 ) -> str: # short name or hub id
     "The embedder under a name that others can load. Raises `ValueError` if there is none."
-    name = embedder or config.embedder_model_api or config.embedder_model_name
+    name = embedder or trained_embedder(config)
     if is_machine_path(name):
         raise ValueError(f'The embedder is named by a folder on this machine, {name!r}, which nobody else can load: give its public name with embedder=, such as all-MiniLM-L6-v2 or owner/model.')
     return name

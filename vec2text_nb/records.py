@@ -20,7 +20,7 @@ from importlib.resources import files
 from itertools import accumulate, count
 
 from .data import clean_text
-from .utilities import former_names
+from .utilities import former_names, import_library
 
 __getattr__ = former_names(__name__)      # for names that have moved
 
@@ -68,14 +68,7 @@ def weighted_names(
 @lru_cache(maxsize=1)
 def faker_lists() -> dict:
     "Faker's American first names by sex, last names, occupations, states, and the endings of towns and companies. Raises `ImportError` that says what to install."
-    try:
-        from faker.providers.person.en_US import Provider as Person
-        from faker.providers.address.en_US import Provider as Address
-        from faker.providers.company.en_US import Provider as Company
-        from faker.providers.job.en_US import Provider as Job
-    except ImportError as e:
-        raise ImportError("The records take their names from the package faker, which is not installed: "
-                          "pip install 'vec2text_nb[train]', or pip install faker.") from e
+    Person, Address, Company, Job = (import_library(f'faker.providers.{part}.en_US', need='Inventing records').Provider for part in ('person', 'address', 'company', 'job'))
     jobs = [job.lower() for job in Job.jobs if re.fullmatch(r'[A-Z][a-z]+( [a-z]+)*', job)]    # no "Engineer, water", no "IT trainer"
     return dict(female=weighted_names(Person.first_names_female), male=weighted_names(Person.first_names_male), last=weighted_names(Person.last_names),
                 jobs=jobs, states=list(Address.states), directions=list(Address.city_prefixes), towns=list(Address.city_suffixes),

@@ -28,18 +28,16 @@ from .commands import only_writer, run_command
 from .corrector import CorrectorEncoderModel
 from .data import split_of
 from .embedders import load_embedder
-from .utilities import cache_folder, data_digest, write_atomically, write_json
-from .checkpoints import checkpoint_folder, load_tokenizer, read_weights
-from .hypothesizer import InversionConfig, InversionModel, t5_architecture
+from .utilities import array_digest, cache_folder, data_digest, former_names, one_line, read_json, write_atomically, write_json
+from .checkpoints import checkpoint_folder, load_tokenizer, read_config, read_weights
+from .hypothesizer import InversionConfig, InversionModel, t5_architecture, trained_embedder
 from .initialization import start_from_hypothesizer, start_from_probe, train_probe, wire_copy_heads
 from .inversion import Corrector
 from .pretrained import find_checkpoint, find_pair, known_pairs, load_corrector
 from .sources import load_texts, open_corpora, read_splits, sample_texts
 from .stores import embed_texts
-from .utilities import array_digest, one_line
 from .vector_files import read_vectors
 from .training import CorrectorTrainer, HypothesizerTrainer, OnTheFly, Pairs, last_checkpoint, store_hypotheses, tokenize, with_hypotheses
-from .utilities import former_names
 
 __getattr__ = former_names(__name__)      # for names that have moved
 
@@ -83,7 +81,7 @@ class Experiment:
 # %% ../nbs/08c_run.ipynb #df963a72
 def make_embedder(m:ModelArguments, device):
     "The embedder that the flags name"
-    name = m.embedder_model_api or m.embedder_model_name
+    name = trained_embedder(m)
     options = {} if name in OPENAI_DIMS else dict(folder=m.embedder_folder, dtype=m.embedder_torch_dtype)
     return load_embedder(name, device=device, **options)
 
@@ -185,7 +183,7 @@ def build_model(
 ):
     "The untrained model of an experiment"
     folder, (cls, part) = checkpoint_folder(model.model_name_or_path), MODEL_CLASSES[experiment]
-    config = json.loads((folder/'config.json').read_text(encoding='utf-8'))
+    config = read_config(folder)
     architecture = (gpt2_architecture if experiment == 'inversion_decoder_only' else t5_architecture)(config.get('backbone') or config)
     if model.copy_heads: architecture['num_heads'] += model.copy_heads
     names = ('model_name_or_path', 'embedder_model_name', 'embedder_model_api', 'num_repeat_tokens', 'max_seq_length', 'no_repeat_ngram_size',
@@ -213,7 +211,7 @@ def make_hypothesizer(x:Experiment) -> InversionModel:
     name = find_checkpoint(x.args.corrector_model_alias or x.args.corrector_model_from_pretrained)
     model = InversionModel.from_pretrained(name, device=x.args.device)
     m, c = x.model_args, model.config
-    embedders = [a.embedder_model_api or a.embedder_model_name for a in (m, c)]
+    embedders = map(trained_embedder, (m, c))
     for what,here,there in [('embedder', *embedders), ('--max_seq_length', m.max_seq_length, c.max_seq_length)]:
         if here != there: raise ValueError(f'The hypothesizer {name} was trained with {what} {there}, the flags say {here}.')
     return model
@@ -338,7 +336,7 @@ def train_in_folder(
     "Claim the folder, train or resume, and evaluate"
     out = Path(args.output_dir)
     with args.main_process_first(): claim_folder(out, run_key(model, data, args))
-    if (out/'training.json').exists(): return json.loads((out/'training.json').read_text(encoding='utf-8'))['metrics']      # the run is finished
+    if (out/'training.json').exists(): return read_json(out/'training.json')['metrics']      # the run is finished
     by_size, trainer = not args.learning_rate, make_trainer(Experiment(model, data, args))
     if by_size and args.should_save: print(f'learning rate {args.learning_rate:g}, chosen by the size of the model; --learning_rate sets another', file=sys.stderr)
     trainer.num_gen_recursive_steps, trainer.sequence_beam_width = args.num_gen_recursive_steps, args.sequence_beam_width
@@ -355,7 +353,7 @@ def train_in_folder(
 # %% ../nbs/08c_run.ipynb #53abc55b
 def is_final(checkpoint:Path) -> bool:
     "Was this checkpoint written after the last step?"
-    state = json.loads((checkpoint/'trainer_state.json').read_text(encoding='utf-8'))
+    state = read_json(checkpoint/'trainer_state.json')
     return state['global_step'] >= state['max_steps']
 
 def write_training_record(
@@ -371,7 +369,7 @@ def write_training_record(
 # %% ../nbs/08c_run.ipynb #fda7ea41
 def run_summary(out:Path) -> str: # out: folder of a finished run -> one line
     "What a run reached, as a JSON object: folder, steps, loss (null if none was logged), metrics"
-    record = json.loads((out/'training.json').read_text(encoding='utf-8'))
+    record = read_json(out/'training.json')
     return json.dumps(dict(folder=str(out), steps=record['steps'], loss=record['losses'][-1][1] if record['losses'] else None, metrics=record['metrics']), ensure_ascii=False)
 
 def main(argv:Sequence[str]|None=None) -> int: # flags; None: those of the command line. Exit status
@@ -396,7 +394,7 @@ def load_experiment_and_trainer_from_pretrained(
     "Experiment and trainer of a checkpoint. Raises `FileNotFoundError`, `TypeError` or `ValueError` that says what to pass."
     pair = find_pair(name_or_folder)
     folder = checkpoint_folder(pair.corrector or pair.hypothesizer)
-    raw = json.loads((folder/'config.json').read_text(encoding='utf-8'))
+    raw = read_config(folder)
     corrects = raw.get('architectures') == ['CorrectorEncoderModel']
     hypothesizer = inversion_model or (hypothesizer_of(name_or_folder, raw) if corrects else folder)
     models = load_corrector(str(hypothesizer), str(folder) if corrects else None, embedder, backbone)

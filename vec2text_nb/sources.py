@@ -19,10 +19,10 @@ from pathlib import Path
 
 from .corpora import DOCUMENTS, OPINIONS, everyday_sentences, manual_texts, opinion_sentences
 from .data import clean_text, split_of, wordnet_texts
-from .text_files import READERS, import_library, missing_column, read_file, usable_texts
+from .text_files import READERS, missing_column, read_file, usable_texts
 
 _log = logging.getLogger(__name__)
-from .utilities import check_seed, former_names
+from .utilities import check_seed, former_names, import_library
 
 __getattr__ = former_names(__name__)      # for names that have moved
 

@@ -26,8 +26,7 @@ import numpy as np
 
 from .stored_rows import StoredRows, VectorStore, chosen, id_name, id_texts, ready, shown_address, stored_rows, text_name, vector_name
 from .stores import check_room
-from .text_files import import_library
-from .utilities import noted, one_line
+from .utilities import import_library, noted, one_line, read_json
 from .vector_files import matrix_of_lists
 
 # %% ../nbs/01i_store_clients.ipynb #5fc1b58d
@@ -132,7 +131,7 @@ class QdrantFolder(VectorStore):
     kind = 'qdrant'
     def __init__(self, where:str|Path, collection:str|None=None, column:str|None=None, text_column:str|None=None): # None: the usual or only one
         self.name = str(where)
-        meta = json.loads((Path(where)/'meta.json').read_text(encoding='utf-8'))['collections']
+        meta = read_json(Path(where)/'meta.json')['collections']
         collection = chosen(meta, collection, (), self.name, 'collection', 'collection')
         self.name += f' [{collection}]'
         self.vector, _ = point_vectors(meta[collection]['vectors'], column, self.name)

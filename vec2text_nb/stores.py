@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from .local_embedders import Embedder
-from .text_files import import_library
-from .utilities import data_digest, former_names, key_digest, noted, output_file, progress_bar, write_atomically, write_json
+from .utilities import data_digest, former_names, import_library, key_digest, noted, output_file, progress_bar, write_atomically, write_json
 from .vector_files import check_vectors
 
 __getattr__ = former_names(__name__)      # for names that have moved

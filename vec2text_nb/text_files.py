@@ -4,15 +4,17 @@
 
 # %% auto #0
 __all__ = ['FIRST_BYTES', 'READERS', 'refuse_other_formats', 'text_lines', 'decoded_lines', 'missing_column', 'read_csv_texts',
-           'text_of', 'read_jsonl_texts', 'read_json_texts', 'import_library', 'read_parquet_texts', 'read_txt_texts',
-           'read_file', 'usable_texts']
+           'text_of', 'read_jsonl_texts', 'read_json_texts', 'read_parquet_texts', 'read_txt_texts', 'read_file',
+           'usable_texts']
 
 # %% ../nbs/01d_text_files.ipynb #305be164
-import csv, importlib, io, json, logging, re
+import csv, io, json, logging, re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
+
+from .utilities import import_library
 
 _log = logging.getLogger(__name__)
 
@@ -107,16 +109,6 @@ def read_json_texts(path:str|Path, column:str) -> Iterator:
         raise ValueError(f'{path}: this JSON cannot be read: {err}.') from err
     if not isinstance(rows, list): raise ValueError(f'{path}: expected a list of objects, as [{{"{column}": "..."}}], not {type(rows).__name__}.')
     return (text_of(row, column, f'{path}, item {number}') for number,row in enumerate(rows, 1))
-
-# %% ../nbs/01d_text_files.ipynb #2f0d97d2
-def import_library(
-    name:str, # of a module
-    extra:str='train', # of settings.ini, that installs it
-    need:str='This source' # what needs it; for the error
-):
-    "A module that only some tasks need. Raises `ImportError` that says how to install it."
-    try: return importlib.import_module(name)
-    except ImportError as err: raise ImportError(f'{need} needs {name}, which is not installed: pip install "vec2text_nb[{extra}]".') from err
 
 # %% ../nbs/01d_text_files.ipynb #10ebe0f3
 def read_parquet_texts(path:str|Path, column:str) -> Iterator[str|None]:

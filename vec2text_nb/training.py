@@ -10,7 +10,7 @@ __all__ = ['LOG_NAMES', 'Ragged', 'tokenize', 'OnTheFly', 'Pairs', 'length_batch
            'Corruption', 'with_start_token', 'as_hypotheses', 'store_hypotheses', 'with_hypotheses']
 
 # %% ../nbs/08_training.ipynb #ab50702a
-import json, math, random, shutil
+import math, random, shutil
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import contextmanager
@@ -34,7 +34,7 @@ from .loss_watch import LossWatch
 from .metrics import reference_names, text_metrics
 from .pretrained import model_digest
 from .stores import ShardStore
-from .utilities import former_names
+from .utilities import former_names, read_json, write_json
 
 # %% ../nbs/08_training.ipynb #64852a92
 class Ragged:
@@ -294,13 +294,13 @@ class InverterTrainer(TokenTrainer):
 def keep_best_model(trainer:Trainer, loss:float) -> None:
     "Save the model in the subfolder `best` if its loss is the lowest so far"
     folder = Path(trainer.args.output_dir)/'best'
-    before = json.loads((folder/'best.json').read_text(encoding='utf-8'))['loss'] if (folder/'best.json').exists() else math.inf
+    before = read_json(folder/'best.json', dict(loss=math.inf))['loss']
     if loss >= before: return
     part = folder.with_name('best.part')
     if trainer.args.should_save: shutil.rmtree(part, ignore_errors=True)
     trainer.save_model(str(part))
     if not trainer.args.should_save: return
-    (part/'best.json').write_text(json.dumps(dict(loss=loss, step=trainer.state.global_step)), encoding='utf-8')
+    write_json(part/'best.json', dict(loss=loss, step=trainer.state.global_step))
     shutil.rmtree(folder, ignore_errors=True)
     part.rename(folder)
 
@@ -345,7 +345,7 @@ def last_checkpoint(folder:str|Path) -> Path|None:
 
 def is_whole_json(path:Path) -> bool:
     "Is there a file with complete, non-empty JSON?"
-    try: return bool(json.loads(path.read_text(encoding='utf-8')))
+    try: return bool(read_json(path))
     except (OSError, ValueError): return False
 
 # %% ../nbs/08_training.ipynb #8bfd8fa3

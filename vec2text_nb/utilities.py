@@ -6,8 +6,9 @@
 __all__ = ['LOADING', 'COMPUTED_IN', 'quiet', 'progress_bar', 'absent_because', 'best_device', 'default_device',
            'compute_after_fork', 'cpu_by_default', 'similar_name', 'public_entry', 'brief', 'whole_number',
            'true_or_false', 'check_place', 'check_seed', 'seeded', 'digest_of', 'data_digest', 'array_digest',
-           'key_digest', 'noted', 'one_line', 'write_atomically', 'write_json', 'output_file', 'read_json',
-           'CheckpointError', 'why_unread', 'read_tensors', 'cache_folder', 'former_places', 'former_names']
+           'key_digest', 'file_sha256', 'noted', 'one_line', 'write_atomically', 'write_json', 'output_file',
+           'read_json', 'CheckpointError', 'why_unread', 'read_tensors', 'cache_folder', 'forget_oldest',
+           'import_library', 'former_places', 'former_names']
 
 # %% ../nbs/00_utilities.ipynb #0d2b0ef8
 import difflib, hashlib, json, os, sys, threading
@@ -17,6 +18,7 @@ from functools import cache, wraps
 from importlib import import_module
 from importlib.resources import files
 from inspect import signature
+from itertools import islice
 from logging import getLogger
 from numbers import Integral
 from pathlib import Path
@@ -208,6 +210,10 @@ def key_digest(key: dict) -> str:  # 16 hexadecimal digits
     "A hash of a dict that can be written as JSON, whatever the order of its entries"
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
 
+def file_sha256(path: str | Path) -> str:  # 64 hexadecimal digits
+    "The sha256 of a file, as `sha256sum` prints it"
+    with open(path, "rb") as f: return hashlib.file_digest(f, "sha256").hexdigest()
+
 # %% ../nbs/00_utilities.ipynb #403f3d82
 @contextmanager
 def noted(
@@ -308,6 +314,23 @@ def cache_folder(
 ) -> Path:
     "The folder for cached files"
     return Path(cache_dir or os.environ.get("VEC2TEXT_NB_CACHE") or Path.home()/".cache"/"vec2text_nb")
+
+def forget_oldest(
+    known: dict,  # what is remembered, the oldest first; changed in place
+    most: int,    # entries to keep
+) -> None:
+    "Keep only the newest entries"
+    for key in [*islice(known, max(0, len(known) - most))]: del known[key]
+
+# %% ../nbs/00_utilities.ipynb #a1c0de02
+def import_library(
+    name: str,                  # of a module
+    extra: str = "train",       # of settings.ini, that installs it
+    need: str = "This source",  # what needs it; for the error
+):
+    "A module that only some tasks need. Raises `ImportError` that says how to install it."
+    try: return import_module(name)
+    except ImportError as err: raise ImportError(f'{need} needs {name.partition(".")[0]}, which is not installed: pip install "vec2text_nb[{extra}]".') from err
 
 # %% ../nbs/00_utilities.ipynb #d7d530d7
 @cache

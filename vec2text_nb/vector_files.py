@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .text_files import import_library, text_lines
-from .utilities import former_names
+from .text_files import text_lines
+from .utilities import former_names, import_library
 
 __getattr__ = former_names(__name__)      # for names that have moved
 

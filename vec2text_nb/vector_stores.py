@@ -18,7 +18,7 @@ import numpy as np
 from .store_clients import ChromaStore, FaissIndex, LanceTable, PostgresTable, QdrantFolder, QdrantServer, SqliteVecTable
 from .stored_rows import StoredRows, VectorStore, chosen, id_name, id_texts, plain_errors, ready, shown_address, stored_rows, text_name, vector_name
 from .stores import check_room
-from .text_files import import_library
+from .utilities import import_library
 from .vector_files import UNREADABLE, json_rows, json_vector, matrix_of_lists, parquet_files, read_npy
 
 _all_ = ['StoredRows', 'VectorStore'] # for `from vec2text_nb.vector_stores import *`
