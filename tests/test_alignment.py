@@ -11,6 +11,7 @@ from vec2text_nb.cli import invert_main
 from vec2text_nb.counted_embedders import CountedEmbedder
 from vec2text_nb.edits import Edits
 from vec2text_nb.embedders import MPNET_COMMAND, MPNET_PARTS, load_embedder, packaged_minilm, zip_parts
+from vec2text_nb.inversion import TOGETHER, Sampling
 
 pytestmark = pytest.mark.skipif(packaged_minilm() is None, reason="needs the extra [minilm]")
 TEXTS = ["a small boat on a calm lake", "the law was changed again"]
@@ -50,6 +51,15 @@ def test_an_api_embedder_is_counted_priced_and_asked_once(pair, texts, tmp_path)
         paid = api.texts_paid
         again = AlignedCorrector(pair, api, alignment).invert(api.encode(TEXTS), 2, 2, edits=Edits(rounds=2, proposals=5))
         assert again.texts == found.texts and api.texts_paid == paid              # the store has everything
+
+
+def test_a_stream_answers_as_one_call_does(pair, texts):
+    "Each target has its own first text and its own draws, in whatever part of the stream it is"
+    aligned = AlignedCorrector(pair, pair.embedder, align_embedder(pair.embedder, pair, texts))
+    more = texts[:TOGETHER+2]
+    options = dict(initial=more[::-1], sampling=Sampling(seed=3), score=False)
+    parts = [text for found in aligned.invert_stream(pair.embedder.encode(more), 1, **options) for text in found.texts]
+    assert parts == aligned.invert(pair.embedder.encode(more), 1, **options).texts
 
 
 def test_an_interrupted_request_is_counted(tmp_path):

@@ -15,6 +15,7 @@ import sys
 import time
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -771,3 +772,12 @@ def test_a_second_round_starts_from_better_hypotheses(place, hypothesizer, corre
     first, further = command(place, tmp_path/"1", **second(place), **few), command(place, tmp_path/"2", **second(place), **few, **again)
     assert closeness(further) > closeness(first) + .01
     assert silent(further)["eval_texts_loss"] > 0
+
+
+def test_a_best_model_that_a_kill_left_aside_is_found(tmp_path):
+    "Whole if it says how good it is, which is written last"
+    trainer = SimpleNamespace(args=SimpleNamespace(output_dir=str(tmp_path), should_save=True))
+    (tmp_path/"best.part").mkdir()
+    assert not training.best_folder(trainer).exists()
+    (tmp_path/"best.part"/"best.json").write_text('{"loss": 1}', encoding="utf-8")
+    assert training.best_folder(trainer).exists() and not (tmp_path/"best.part").exists()

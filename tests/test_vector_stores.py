@@ -253,6 +253,15 @@ def test_sqlite_vec(wal, tmp_path, monkeypatch):
     with unchanged(tmp_path), open_store(tmp_path/"v.db", "notes") as store: check(store)
 
 
+def test_a_row_that_goes_while_the_store_is_open(tmp_path):
+    db = write_vec0(tmp_path/"v.db", wal=False)
+    with open_store(tmp_path/"v.db", "notes") as store:
+        db.execute("DELETE FROM notes WHERE rowid = ?", (int(store.ids[1]),))
+        with pytest.raises(ValueError, match=r"v.db.*: the row \d+ was just deleted") as error: store.pick(np.arange(2))
+        line(error)
+    db.close()
+
+
 def test_a_database_that_a_crash_left_behind(tmp_path):
     (tmp_path/"v.db").write_bytes(b"SQLite format 3\0" + b"\x10\0\2\2" + bytes(80))
     (tmp_path/"v.db-wal").touch()

@@ -10,7 +10,7 @@ __all__ = ['PAIR_SOURCES', 'STRENGTHS', 'SHARP', 'NOISE', 'PROPOSED', 'SEARCH', 
 
 # %% ../nbs/06a_alignment.ipynb #fadacc93
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from .counted_embedders import CountedEmbedder
 from .display import Hypothesis, Inversion
 from .edits import Edits, mean_logp, propose_edits
 from .embedders import Embedder
-from .inputs import check_embeddings
+from .inputs import check_embeddings, check_initial
 from .inversion import TOGETHER, Corrector, check_options, embed_candidates, read_off
 from .inversion import invert as invert_with_pair
 from .metrics import cosine
@@ -332,6 +332,9 @@ def invert_aligned(
 def aligned_stream(corrector:AlignedCorrector, embeddings, *args, **options): # as for `invert_aligned`
     "The answers, some at a time, in the order of the targets"
     targets = check_embeddings(embeddings, corrector.dim, corrector.embedder_name)
-    for i in range(0, len(targets), TOGETHER): yield corrector.invert(targets[i:i+TOGETHER], *args, **dict(progress=False) | options)
+    initial, sampling = check_initial(options.pop('initial', None), len(targets)), options.pop('sampling', None)
+    for i in range(0, len(targets), TOGETHER):
+        part = dict(initial=initial and initial[i:i+TOGETHER], sampling=replace(sampling, first=sampling.first+i) if sampling else None)
+        yield corrector.invert(targets[i:i+TOGETHER], *args, **dict(progress=False) | options | part)
 
 AlignedCorrector.invert, AlignedCorrector.invert_stream = invert_aligned, aligned_stream

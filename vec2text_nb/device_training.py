@@ -306,7 +306,6 @@ def close_rows(
     return out
 
 # %% ../nbs/08f_device_training.ipynb #54ceb897
-@torch.no_grad()
 def resized_config(
     hypothesizer:InversionModel,
     **sizes # of the T5, such as num_heads

@@ -100,7 +100,7 @@ def invert_options(
     "Arguments of `Corrector.invert` for a chunk"
     out = dict(options)
     if 'initial' in out: out['initial'] = [out['initial']]*n
-    if 'sampling' in out: out['sampling'] = Sampling(**(out['sampling'] | dict(seed=out['sampling'].get('seed', 0) + start)))
+    if 'sampling' in out: out['sampling'] = Sampling(**out['sampling'], first=start)
     if 'edits' in out: out['edits'] = Edits(**out['edits'])
     return out
 

@@ -29,7 +29,7 @@ from .embedders import Embedder, norm_warning
 from .hypothesizer import InversionModel, trained_embedder
 from .inputs import check_embeddings, check_initial, check_states, embed_hypotheses, text_ids
 from .metrics import cosine
-from .utilities import brief, cpu_by_default, default_device, forget_oldest, former_names, progress_bar, public_entry, true_or_false, whole_number
+from .utilities import brief, cpu_by_default, default_device, forget_oldest, former_names, progress_bar, public_entry, real_number, true_or_false, whole_number
 
 __getattr__ = former_names(__name__)      # for names that have moved
 
@@ -82,14 +82,14 @@ class Sampling:
     temperature: float = 1.
     top_p: float = 1.   # nucleus
     seed: int = 0
+    first: int = 0      # number of the first target: where the targets are a part of more, each has the draws that it has among all
 
     def __post_init__(self):
-        for name,value in [('temperature', self.temperature), ('top_p', self.top_p)]:
-            if not isinstance(value, int|float|np.floating) or isinstance(value, bool): raise TypeError(f'Sampling: {name} is {value!r}: expected a number.')
-        whole_number('Sampling: seed', self.seed, 0)
+        for name in ('temperature', 'top_p'): real_number(f'Sampling: {name}', getattr(self, name))
+        for name in ('seed', 'first'): whole_number(f'Sampling: {name}', getattr(self, name), 0)
 
     def row_seed(self, target:int, step:int, place:int) -> int: # a seed of its own for each hypothesis of each step
-        return int(np.random.SeedSequence([self.seed, target, step, place]).generate_state(1)[0])
+        return int(np.random.SeedSequence([self.seed, self.first+target, step, place]).generate_state(1)[0])
 
 # %% ../nbs/06_inversion.ipynb #ff1de597
 def decode_rows(

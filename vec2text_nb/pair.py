@@ -26,6 +26,7 @@ from .device_training import (
     texts_by_kind, train_stage, write_guesses)
 from .embedders import Embedder, load_embedder
 from .results import machine_class
+from .sources import source_names
 from .utilities import cache_folder, check_seed, default_device, read_json, write_atomically, write_json
 from .evaluation import answers_after
 from .hypothesizer import InversionConfig, InversionModel, t5_architecture
@@ -188,7 +189,7 @@ class PairRun:
         if self.done: return
         for part in self.folder.glob('*.part'):
             if part.is_file(): part.unlink()       # left by a run that was killed while it wrote
-        train, valid = texts_by_kind(a.texts.split('+'), limit=a.limit)
+        train, valid = texts_by_kind(source_names(a.texts), limit=a.limit)
         embedder = load_embedder(a.embedder, device=device)
         self.pair = starting_pair(a, embedder, [text for texts in train.values() for text in texts])
         if (size := len(self.pair.tokenizer)) > 2**15: raise ValueError(f'The vocabulary has {size:,} tokens: ids are kept in 16 bits, so at most 32,768 are possible.')

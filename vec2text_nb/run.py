@@ -37,7 +37,7 @@ from .pretrained import find_checkpoint, find_pair, known_pairs, load_corrector
 from .sources import load_texts, open_corpora, read_splits, sample_texts
 from .stores import embed_texts
 from .vector_files import read_vectors
-from .training import CorrectorTrainer, HypothesizerTrainer, OnTheFly, Pairs, last_checkpoint, store_hypotheses, tokenize, with_hypotheses
+from .training import CorrectorTrainer, HypothesizerTrainer, OnTheFly, Pairs, best_folder, last_checkpoint, store_hypotheses, tokenize, with_hypotheses
 
 __getattr__ = former_names(__name__)      # for names that have moved
 
@@ -343,8 +343,8 @@ def train_in_folder(
     trainer.generate_in_eval = not args.mock_embedder
     checkpoint = last_checkpoint(out)
     if not (checkpoint and is_final(checkpoint)): trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
-    elif not (out/'best').exists(): trainer._load_from_checkpoint(str(checkpoint))
-    if (out/'best').exists(): trainer._load_from_checkpoint(str(out/'best'))
+    with args.main_process_first(): best = best_folder(trainer)
+    if best.exists() or checkpoint and is_final(checkpoint): trainer._load_from_checkpoint(str(best if best.exists() else checkpoint))
     metrics = trainer.evaluate() if trainer.eval_dataset else {}
     trainer.save_model()
     if args.should_save: write_training_record(out, trainer.state, metrics)

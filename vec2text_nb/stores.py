@@ -109,7 +109,7 @@ def run_key_of(
     "The digest of the key, from the first row; None if the row has none"
     try:
         if file.suffix.lower() == '.parquet':
-            return next(import_library('pyarrow.parquet').ParquetFile(file).iter_batches(1, columns=['run'])).to_pylist()[0].get('run')
+            with import_library('pyarrow.parquet').ParquetFile(file) as f: return next(f.iter_batches(1, columns=['run'])).to_pylist()[0].get('run')
         with open(file, 'rb') as f: line = f.readline()
         if not line or (file.suffix == '.partial' and not line.endswith(b'\n')): return ''
         return json.loads(line).get('run')

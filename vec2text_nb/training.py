@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['LOG_NAMES', 'Ragged', 'tokenize', 'OnTheFly', 'Pairs', 'length_batches', 'LengthBatches', 'EpochLoader',
            'TokenTrainer', 'explain_write_errors', 'out_of_memory', 'explain_memory_errors', 'add_noise',
-           'check_loaded', 'token_metrics', 'logged_scores', 'generation_metrics', 'InverterTrainer', 'keep_best_model',
-           'HypothesizerTrainer', 'CorrectorTrainer', 'last_checkpoint', 'is_whole_json', 'write_hypotheses',
-           'Corruption', 'with_start_token', 'as_hypotheses', 'store_hypotheses', 'with_hypotheses']
+           'check_loaded', 'token_metrics', 'logged_scores', 'generation_metrics', 'InverterTrainer', 'best_folder',
+           'keep_best_model', 'HypothesizerTrainer', 'CorrectorTrainer', 'last_checkpoint', 'is_whole_json',
+           'write_hypotheses', 'Corruption', 'with_start_token', 'as_hypotheses', 'store_hypotheses', 'with_hypotheses']
 
 # %% ../nbs/08_training.ipynb #ab50702a
 import math, random, shutil
@@ -291,12 +291,17 @@ class InverterTrainer(TokenTrainer):
         return metrics
 
 # %% ../nbs/08_training.ipynb #0f044b99
+def best_folder(trainer:Trainer) -> Path:
+    "Where the run keeps its best model, which is put in its place if a kill came just before that"
+    folder, part = (Path(trainer.args.output_dir)/name for name in ('best', 'best.part'))
+    if trainer.args.should_save and not folder.exists() and (part/'best.json').exists(): part.rename(folder)
+    return folder
+
 def keep_best_model(trainer:Trainer, loss:float) -> None:
     "Save the model in the subfolder `best` if its loss is the lowest so far"
-    folder = Path(trainer.args.output_dir)/'best'
+    folder, part = best_folder(trainer), Path(trainer.args.output_dir)/'best.part'
     before = read_json(folder/'best.json', dict(loss=math.inf))['loss']
     if loss >= before: return
-    part = folder.with_name('best.part')
     if trainer.args.should_save: shutil.rmtree(part, ignore_errors=True)
     trainer.save_model(str(part))
     if not trainer.args.should_save: return

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['LOADING', 'COMPUTED_IN', 'quiet', 'progress_bar', 'absent_because', 'best_device', 'default_device',
-           'compute_after_fork', 'cpu_by_default', 'similar_name', 'public_entry', 'brief', 'whole_number',
-           'true_or_false', 'check_place', 'check_seed', 'seeded', 'digest_of', 'data_digest', 'array_digest',
-           'key_digest', 'file_sha256', 'noted', 'one_line', 'write_atomically', 'write_json', 'output_file',
-           'read_json', 'CheckpointError', 'why_unread', 'read_tensors', 'cache_folder', 'forget_oldest',
+           'compute_after_fork', 'cpu_by_default', 'similar_name', 'public_entry', 'brief', 'real_number',
+           'whole_number', 'true_or_false', 'check_place', 'check_seed', 'seeded', 'digest_of', 'data_digest',
+           'array_digest', 'key_digest', 'file_sha256', 'noted', 'one_line', 'write_atomically', 'write_json',
+           'output_file', 'read_json', 'CheckpointError', 'why_unread', 'read_tensors', 'cache_folder', 'forget_oldest',
            'import_library', 'former_places', 'former_names']
 
 # %% ../nbs/00_utilities.ipynb #0d2b0ef8
@@ -20,7 +20,7 @@ from importlib.resources import files
 from inspect import signature
 from itertools import islice
 from logging import getLogger
-from numbers import Integral
+from numbers import Integral, Real
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
@@ -139,6 +139,10 @@ def public_entry(function: Callable) -> Callable:
 def brief(x, most: int = 60) -> str:  # at most so many characters
     "How an object shows itself, on one line"
     return " ".join(repr(x).split())[:most]
+
+def real_number(name: str, value) -> None:  # of an argument
+    "Raise `TypeError` for what is no number"
+    if not isinstance(value, Real) or isinstance(value, bool): raise TypeError(f"{name} is {brief(value)}: expected a number.")
 
 def whole_number(
     name: str, value,         # of an argument
