@@ -342,9 +342,10 @@ def train_in_folder(
     trainer.num_gen_recursive_steps, trainer.sequence_beam_width = args.num_gen_recursive_steps, args.sequence_beam_width
     trainer.generate_in_eval = not args.mock_embedder
     checkpoint = last_checkpoint(out)
-    if not (checkpoint and is_final(checkpoint)): trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
+    final = checkpoint and is_final(checkpoint)      # asked now: training removes old checkpoints
+    if not final: trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
     with args.main_process_first(): best = best_folder(trainer)
-    if best.exists() or checkpoint and is_final(checkpoint): trainer._load_from_checkpoint(str(best if best.exists() else checkpoint))
+    if best.exists() or final: trainer._load_from_checkpoint(str(best if best.exists() else checkpoint))
     metrics = trainer.evaluate() if trainer.eval_dataset else {}
     trainer.save_model()
     if args.should_save: write_training_record(out, trainer.state, metrics)
