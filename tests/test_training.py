@@ -180,7 +180,7 @@ def losses_printed(log: Path) -> int: return log.read_text(encoding="utf-8").cou
 def test_a_killed_hypothesizer_goes_on_to_the_same_end(place, hypothesizer, tmp_path, fork):
     argv = [sys.executable, "-m", "vec2text_nb.run", *command(place, tmp_path/"out")]
     with open(tmp_path/"killed.log", "wb") as log, subprocess.Popen(argv, cwd=ROOT, env=ENV, stdout=log, stderr=log) as process:
-        try: wait_for(tmp_path/"out"/"checkpoint-10"/"trainer_state.json", lambda: process.poll() is None)
+        try: wait_for(tmp_path/"out"/"checkpoint-20"/"trainer_state.json", lambda: process.poll() is None)    # 10 is whole, 20 perhaps
         finally: process.kill()
     assert process.returncode == -signal.SIGKILL, (tmp_path/"killed.log").read_text(encoding="utf-8")
     assert not (tmp_path/"out"/"training.json").exists()
@@ -198,7 +198,7 @@ def test_a_killed_corrector_goes_on_to_the_same_end(place, corrector, tmp_path, 
     assert process.exitcode == -signal.SIGKILL and not (out/"training.json").exists()
     process = fork(run_command, argv, tmp_path/"again.log", {}); process.join()
     assert process.exitcode == 0, (tmp_path/"again.log").read_text(encoding="utf-8")
-    assert 0 < losses_printed(tmp_path/"again.log") <= record(corrector)["steps"] - 30
+    assert 0 < losses_printed(tmp_path/"again.log") <= record(corrector)["steps"] - 20                            # 30 was perhaps not whole
     check_same_end(out, corrector)
 
 
