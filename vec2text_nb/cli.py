@@ -68,8 +68,10 @@ def input_file(
 ) -> Path|None: # None: they are texts
     "The file among the arguments. Raises `ValueError` if it is not alone, or of another kind."
     if other := [text for text in given if os.path.exists(text) and not os.path.isdir(text) and Path(text).suffix.lower() not in INPUT_FILES]: raise ValueError(f"{other[0]} is a file, but not one of {', '.join(INPUT_FILES)}: convert it. If it is the text that you mean, pass it on standard input.")
-    if other := [text for text in given if os.path.isdir(text) and not any(Path(text).glob('**/*.parquet'))]: raise ValueError(f'{other[0]} is a folder without parquet files: give a file of vectors or texts. If it is the text that you mean, pass it on standard input.')
-    files = [text for text in given if os.path.isdir(text) or Path(text).suffix.lower() in INPUT_FILES and (os.path.exists(text) or len(text.split()) == 1)]
+    folders = [text for text in given if os.path.isdir(text)]
+    if folders: from vec2text_nb.vector_files import parquet_files
+    if other := [text for text in folders if not parquet_files(Path(text))]: raise ValueError(f'{other[0]} is a folder without parquet files: give a file of vectors or texts. If it is the text that you mean, pass it on standard input.')
+    files = [text for text in given if text in folders or Path(text).suffix.lower() in INPUT_FILES and (os.path.exists(text) or len(text.split()) == 1)]
     if files and len(given) > 1: raise ValueError(f'{files[0]} is a file, and there are {len(given)-1} more arguments: give one file, or texts.')
     return Path(files[0]) if files else None
 

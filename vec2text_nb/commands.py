@@ -59,8 +59,7 @@ def typed_flags(parser:argparse.ArgumentParser, argv:list[str]|None) -> set[str]
 # %% ../nbs/00d_commands.ipynb #bacdd1ca
 def with_flags(text:str) -> str: # of an error
     "The text with flags where it names arguments that columns are chosen by"
-    text = re.sub(r"(?<![\w-])(collection|column|text_column|id_column)=(?=['\w])", r'--\1 ', text)
-    return re.sub(r'(?<![\w-])(collection|column|text_column|id_column)=', r'--\1', text)
+    return re.sub(r"(?<![\w-])(collection|column|text_column|id_column)=(?P<value>['\w])?", lambda m: f"--{m[1]}{' '+m['value'] if m['value'] else ''}", text)
 
 def report_failure(
     command:str, err:Exception # with its notes

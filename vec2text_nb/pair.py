@@ -27,7 +27,7 @@ from .device_training import (
 from .embedders import Embedder, load_embedder
 from .results import machine_class
 from .sources import source_names
-from .utilities import cache_folder, check_seed, default_device, read_json, write_atomically, write_json
+from .utilities import cache_folder, check_seed, default_device, read_json, whole_number, write_atomically, write_json
 from .evaluation import answers_after
 from .hypothesizer import InversionConfig, InversionModel, t5_architecture
 from .initialization import make_backbone, start_from_probe, train_probe
@@ -170,7 +170,7 @@ def named_models(pair:Corrector) -> dict[str, torch.nn.Module]:
 def check_pair_flags(a:argparse.Namespace) -> None: # a: flags
     "Raise `ValueError` for a number that is out of its range"
     for flag,least in dict(batch_size=1, pool=1, max_length=3, vocab_size=100, width=6).items():
-        if getattr(a, flag) < least: raise ValueError(f'--{flag} is {getattr(a, flag)}: expected {least} or more.')
+        whole_number(f'--{flag}', getattr(a, flag), least)
     if a.width % 6: raise ValueError(f'--width is {a.width}: expected a multiple of 6, such as {max(6, a.width - a.width % 6)}.')
     for flag in ('rate', 'corrector_rate'):
         if not 0 < getattr(a, flag) < math.inf: raise ValueError(f'--{flag} is {getattr(a, flag)}: expected a positive number.')

@@ -237,9 +237,10 @@ def make_eval_sets(x:Experiment) -> dict[str, Pairs]:
     train = set(x.splits['train'])
     for name in filter(None, d.val_dataset_names.split(',')):
         texts, title = load_texts(name, limit=d.max_eval_samples), eval_set_name(name)
-        known = f'{sum(text in train for text in texts):,} of its {len(texts):,} texts to evaluate on are among the texts to train on'
+        seen = sum(text in train for text in texts)
+        known = f'{seen:,} of its {len(texts):,} texts to evaluate on are among the texts to train on'
         if title in sets: raise ValueError(f'--val_dataset_names {name}: the metrics of another source have the name {title!r} already, and {known}. Give another source, or copy the file to another name.')
-        if not known.startswith('0 '): warnings.warn(f'{name}: {known}: its scores say nothing about new texts.', stacklevel=2)
+        if seen: warnings.warn(f'{name}: {known}: its scores say nothing about new texts.', stacklevel=2)
         sets[title] = x.pair_up(texts)
     if not sets and d.max_eval_samples and x.args.eval_strategy != 'no': warnings.warn(f'{d.dataset_name} has no texts for validation, and no other source is given: nothing is evaluated. Give more texts, a larger --held_out, or --val_dataset_names.', stacklevel=2)
     return sets
