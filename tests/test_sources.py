@@ -307,7 +307,7 @@ def test_saved_folders(tmp_path):
 # Names
 
 @pytest.mark.parametrize('name,says', [
-    ('ag-news', 'Did you mean ag_news'), ('beir/quoar', 'Did you mean beir/quora'), ('wordnet+recrods:5', 'Did you mean records'),
+    ('ag-news', "Did you mean 'ag_news'"), ('beir/quoar', "Did you mean 'beir/quora'"), ('wordnet+recrods:5', "Did you mean 'records'"),
     ('nowhere.txt', "no source or file 'nowhere.txt'"), ('some/where.csv', 'no source or file'), ('x' * 5000, 'no source or file'),
     ('', "no source or file ''"), ('wordnet+', "no source or file ''"), ('ag_news:5', 'no source or file'),
     ('records:many', 'as in records:1000'), ('records:-1', 'as in records:1000'), ('kjv:7', 'no number can be asked for')])

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['EXPERIMENTS', 'LOWEST', 'ALSO', 'EPILOG', 'FREE_RUN_FLAGS', 'flag_field', 'ModelArguments', 'DataArguments',
            'RunArguments', 'experiment_rules', 'number_rules', 'data_rules', 'contradictions', 'is_installed',
-           'FlagError', 'near_flag', 'HelpFormatter', 'parse_flags', 'run_key', 'claim_folder']
+           'FlagError', 'HelpFormatter', 'parse_flags', 'run_key', 'claim_folder']
 
 # %% ../nbs/08b_arguments.ipynb #5352034c
 import argparse, json, sys
@@ -18,7 +18,7 @@ import torch
 from transformers import HfArgumentParser, TrainingArguments
 
 from .commands import new_parser
-from .utilities import key_digest, read_json, write_json
+from .utilities import key_digest, read_json, similar_name, write_json
 
 # %% ../nbs/08b_arguments.ipynb #33836b5e
 def flag_field(default, help:str, *aliases:str): # help: as printed by --help; aliases: what other commands call it
@@ -177,11 +177,6 @@ def is_installed(package:str) -> bool:
 class FlagError(ValueError):
     "Flags that do not exist, or that contradict each other"
 
-def near_flag(unknown:str, parser) -> str|None: # parser: `argparse.ArgumentParser`
-    "The flag that was probably meant"
-    from difflib import get_close_matches
-    return next(iter(get_close_matches(unknown.partition('=')[0], parser._option_string_actions, 1)), None)
-
 # %% ../nbs/08b_arguments.ipynb #6bdcc80a
 EPILOG = new_parser('v2t-train', '', '--dataset_name texts.txt --embedder_model_name all-MiniLM-L6-v2 --output_dir saves/hypothesizer',
                     '--dataset_name texts.txt --embedder_model_name all-MiniLM-L6-v2 --experiment corrector --corrector_model_alias saves/hypothesizer --output_dir saves/corrector',
@@ -200,8 +195,8 @@ def parse_flags(
     try: model, data, args, unknown = parser.parse_args_into_dataclasses(argv, return_remaining_strings=True, look_for_args_file=False)
     except (ValueError, ImportError) as err: raise FlagError(str(err)) from err
     if unknown:
-        close = {u: near_flag(u, parser) for u in unknown if u.startswith('--')}
-        raise FlagError(f"unknown: {' '.join(unknown)}." + ''.join(f' Did you mean {c} instead of {u}?' for u,c in close.items() if c))
+        hints = [similar_name(u.partition('=')[0], [*parser._option_string_actions]) for u in unknown if u.startswith('--')]
+        raise FlagError(f"unknown: {' '.join(unknown)}.{''.join(hints)}")
     if args.experiment == 'corrector_encoder': args.experiment = 'corrector'
     if wrong := contradictions(model, data, args): raise FlagError('; '.join(wrong))
     if args.output_dir is None: args.output_dir = str(Path('saves')/key_digest(run_key(model, data, args)))

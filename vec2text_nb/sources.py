@@ -11,7 +11,7 @@ __all__ = ['PARQUET', 'ROLES', 'PARTS', 'SOURCES', 'BEIR', 'BEIR_WITH_QUERIES', 
            'held_out_first', 'load_splits', 'function_splits', 'read_splits']
 
 # %% ../nbs/01e_sources.ipynb #f1bf488e
-import difflib, functools, html, inspect, itertools, logging, os, random, re, subprocess
+import functools, html, inspect, itertools, logging, os, random, re, subprocess
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,7 +22,7 @@ from .data import clean_text, split_of, wordnet_texts
 from .text_files import READERS, missing_column, read_file, usable_texts
 
 _log = logging.getLogger(__name__)
-from .utilities import check_seed, former_names, import_library
+from .utilities import check_seed, former_names, import_library, similar_name
 
 __getattr__ = former_names(__name__)      # for names that have moved
 
@@ -244,8 +244,7 @@ def function_corpus(name:str, source:OwnSplits|Callable[..., Iterable[str]], num
 # %% ../nbs/01e_sources.ipynb #c294fdd2
 def unknown_source(name:str) -> ValueError:
     "The error for a name that is neither a source nor a file nor an id of the hub"
-    close = ' or '.join(difflib.get_close_matches(name.partition(':')[0], SOURCES, n=3))
-    return ValueError(f"There is no source or file {name!r}.{f' Did you mean {close}?' if close else ''} Names are the keys of SOURCES; a local file is "
+    return ValueError(f"There is no source or file {name!r}.{similar_name(name.partition(':')[0], [*SOURCES])} Names are the keys of SOURCES; a local file is "
                       f"given by its path and ends in {', '.join(READERS)}; a folder must be one saved by datasets; a data set of the hub is owner/name.")
 
 def path_corpus(path:Path, text_column:str|None=None) -> Corpus:

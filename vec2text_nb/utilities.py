@@ -242,7 +242,7 @@ def write_atomically(
     write: Callable[[Any], Any],    # receives the open binary file
 ) -> None:
     "Let `write` fill a temporary file, then rename it. Raises `OSError` with a hint if it cannot be written."
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.part")
     try:
         with noted(f"{path.name} could not be written; files written before it are complete: free some space, or repair the folder, and start again.", OSError):
             with open(part, "wb") as file:
