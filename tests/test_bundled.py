@@ -87,13 +87,16 @@ def test_texts_come_again(name, corrector):
 
 def test_the_curves_are_of_these_models(corrector):
     from vec2text_nb.pretrained import model_digest
-    curves = json.loads((ROOT/"results"/"training"/"bundled.json").read_text(encoding="utf-8"))
-    assert {"command", "date", "n", "seed", "machine", "data"} <= curves.keys() and curves["model_digest"] == model_digest(corrector)
-    facts = json.loads((FOLDER/"training.json").read_text(encoding="utf-8"))
-    assert facts["texts"] == curves["texts"] and facts["started_from"].count(curves["started_from"]) == 1
-    for stage in facts["stages"]:
-        last = [point for point in curves["curve"] if point["stage"] == stage["name"]][-1]
-        assert all(last[k] == stage[k] for k in ("seconds", "step", "samples")) and all(last[k] == v for k, v in stage["held_out"].items())
+    runs = json.loads((FOLDER/"training.json").read_text(encoding="utf-8"))["runs"]
+    assert runs[-1]["model_digest"] == model_digest(corrector)
+    for before, run, name in zip(runs, runs[1:], ("bundled_gpu.json", "bundled.json"), strict=False):
+        curves = json.loads((ROOT/"results"/"training"/name).read_text(encoding="utf-8"))
+        assert {"command", "date", "n", "seed", "machine", "data"} <= curves.keys() and curves["texts"] == run["texts"]
+        assert (curves["started_from"], curves["model_digest"]) == (before["model_digest"], run["model_digest"])
+        assert len(run["stages"]) == 3
+        for stage in run["stages"]:
+            last = [point for point in curves["curve"] if point["stage"] == stage["name"]][-1]
+            assert all(last[k] == stage[k] for k in ("seconds", "step", "samples", "held_out"))
 
 
 @by_set

@@ -13,7 +13,7 @@ from golden import GOLDEN
 from safetensors.torch import load_file, save_file
 
 from vec2text_nb import load_corrector, load_embedder
-from vec2text_nb.checkpoints import read_weights
+from vec2text_nb.checkpoints import load_tokenizer, read_weights, save_model
 from vec2text_nb.corrector import CorrectorEncoderModel
 from vec2text_nb.embedders import MINILM, find_model
 from vec2text_nb.hypothesizer import InversionModel
@@ -326,3 +326,12 @@ def test_a_user_without_a_home_folder(monkeypatch):
     assert load_corrector("all-MiniLM-L6-v2", device="cpu").dim == 384
     with pytest.raises(FileNotFoundError, match="no home folder: name a file for aliases in .VEC2TEXT_NB_ALIASES"):
         register_alias("mine", "a/b")
+
+
+def test_the_tokenizer_is_saved_as_it_was(golden, tmp_path):
+    "Not with the length of the texts that were read last"
+    tokenizer = load_tokenizer(BUNDLED/"all-MiniLM-L6-v2"/"corrector")
+    assert len(tokenizer(["one two three four five"]*2, max_length=3, truncation=True, padding="max_length")["input_ids"][0]) == 3
+    save_model(load(write(LAYOUTS[0], golden, tmp_path/"golden")), tokenizer, tmp_path/"saved")
+    saved = json.loads((tmp_path/"saved"/"tokenizer.json").read_text(encoding="utf-8"))
+    assert saved["truncation"] is None and saved["padding"] is None

@@ -5,7 +5,8 @@
     python tools/evaluate_bundled.py --cosines   # the cosine of each answer of a beam of 8 to its target, which the page below reads
     python tools/evaluate_bundled.py --card      # only rewrite the card from the JSON files
 
-The models were trained on other texts of the first three kinds, and on none of the rest. WordNet, the manuals and the King James Bible come
+The models were trained on other texts of the first three kinds, on mails and speeches, and on messages of other templates, and on none of
+the rest. WordNet, the manuals and the King James Bible come
 from Debian packages; mails, speeches, tweets, reviews and editorials from archives of package indexes (vec2text_nb.corpora says how to get
 them); records and messages are invented. A set that cannot be read is "not run".
 
@@ -27,8 +28,9 @@ SETS = {  # name -> title, what the texts are
     'wordnet': ('WordNet', 'WordNet 3.0, definitions and examples, test split'),
     'records': ('invented records', f'invented records, the first {RECORDS:,} texts, test split'),
     'manuals': ('manuals', 'sentences of the manuals of Python, PostgreSQL, SQLite and Rust and of the Jargon File, test split'),
-    'messages': ('messages (out of domain)', 'invented messages of held-out templates: tickets, orders, bank and clinic; none in training'),
-    'people': ('mails and speeches (out of domain)', 'sentences of mails and State of the Union addresses, test split; none in training'),
+    'messages': ('messages of other templates',
+                 'invented messages of held-out templates: tickets, orders, bank and clinic; none of these templates in training'),
+    'people': ('mails and speeches', 'sentences of mails and State of the Union addresses, test split'),
     'tweets': ('tweets (out of domain)', 'tweets of Hutto and Gilbert (2014); none in training'),
     'reviews': ('product and film reviews (out of domain)', 'reviews of products and films of Hutto and Gilbert (2014); none in training'),
     'editorials': ('editorials (out of domain)', 'editorials of Hutto and Gilbert (2014); none in training'),
@@ -107,22 +109,22 @@ CARD_TEXT = '''# Bundled inverter for all-MiniLM-L6-v2
 Two small T5 models that recover short English texts from their all-MiniLM-L6-v2 embeddings: a hypothesizer and a corrector, in the
 layout of the published vec2text checkpoints and in half precision. They show the method without network or GPU.
 
-- **Texts**: {total:,} of 3 to 24 words, lower-cased (the embedder's tokenizer lower-cases, so case is not in the vector):
-  {texts[wordnet]:,} definitions and examples of WordNet 3.0, {texts[variants]:,} parts of these and variants with some words exchanged
-  (`tools/vary_texts.py`), {texts[manuals]:,} sentences of the manuals of Python, PostgreSQL, SQLite and Rust and of the Jargon File, and
-  {texts[records]:,} invented records about people who do not exist. A hash of each text decides its split; no held-out text was trained on.
 - **Models**: T5, {models}.
   The corrector has {copy_heads} additional heads in each attention layer, initialized to copy the hypothesis.
-- **Training**: {made_by}.
-  Training started from {started_from}.
-  {optimizer}, batches of {batch_size:,}, seed {seed}; the corrector was trained on {first_guesses:,} first guesses of the hypothesizer
-  and on corrupted texts, then on its own outputs.
 - **Decoding**: no sequence of {ngram} tokens occurs twice in a text (`no_repeat_ngram_size` in the config, which `invert` can override).
 - **Files**: {size:.0f} MB; model digest `{digest}`.
 
-{stages}
+## Training
 
-The losses step by step are in `results/training/bundled.json`.
+Texts of 3 to 24 words, lower-cased (the embedder's tokenizer lower-cases, so case is not in the vector). A hash decides the split of each
+text, of mails and speeches as a whole, and templates of messages are held out; no held-out text was trained on. Invented records and
+messages are about people who do not exist. Each of these runs began with the pair that the run before it had left:
+
+{runs}
+
+The losses step by step are in `results/training/`. The losses of different runs are on different held-out texts.
+
+{stages}
 
 ## Held-out scores
 
@@ -148,6 +150,21 @@ The weights are under Apache-2.0, like the code. The training texts:
 The embedder is not included.
 '''
 
+LOSSES = ('wordnet', 'records', 'manuals', 'messages', 'mails', 'speeches', 'novel', 'dialogs')  # the columns, by kind of text
+
+
+def run_line(number, run):
+    "How one run of the training was made"
+    names = {'wordnet': 'WordNet', 'variants': 'parts and variants of these (`tools/vary_texts.py`)'}
+    texts = '; texts: ' + ', '.join(f'{names.get(kind, kind)} {n:,}' for kind, n in run['texts'].items()) if run['texts'] else ''
+    return f"{number}. {run['made_by']}: {run['settings']}{texts}; the pair `{run['model_digest']}`."
+
+
+def stage_rows(number, run):
+    "The stages of one run: seconds, samples and held-out losses"
+    def losses(stage): return [f"{stage['held_out'][kind]:.2f}" if kind in stage['held_out'] else '' for kind in LOSSES]
+    return [[str(number), s['name'], f"{s['seconds']:.0f}", f"{s['samples']:,}", *losses(s)] for s in run['stages']]
+
 
 def card():
     "The model card as text, from the results, the configs and training.json. Raises ValueError if the results are of different weights."
@@ -164,11 +181,11 @@ def card():
               f"vocabulary {t5['vocab_size']:,}, {config['num_repeat_tokens']} pseudo-tokens, texts of up to {longest} tokens")
     sources = [f"- `results/bundled/{name}.json`: {r['data']}; {provenance(r)}." for name, r in found.items()]
     facts = read_object(folder/'training.json')
-    def stage_row(s): return [s['name'], f"{s['seconds']:.0f}", f"{s['samples']:,}", *(f'{loss:.2f}' for loss in s['held_out'].values())]
-    stages = [['stage', 'seconds', 'samples', 'held-out loss per token: WordNet', 'records', 'manuals'],
-              *map(stage_row, facts['stages'])]
-    return CARD_TEXT.format(**facts | dict(
-        total=sum(facts['texts'].values()), models=models, copy_heads=wide['num_heads']-t5['num_heads'], longest=longest,
+    runs = [*enumerate(facts['runs'], 1)]
+    stages = [['run', 'stage', 'seconds', 'samples', *(f'loss: {kind}' for kind in LOSSES)],
+              *(row for run in runs for row in stage_rows(*run))]
+    return CARD_TEXT.format(**dict(
+        models=models, runs='\n'.join(run_line(*run) for run in runs), copy_heads=wide['num_heads']-t5['num_heads'], longest=longest,
         ngram=config['no_repeat_ngram_size'], size=size, digest=digests.pop(), stages=markdown_table(stages), sources='\n'.join(sources),
         licenses='\n'.join(f'- {what}: {license}' for what, license in facts['licenses'].items()),
         table=results_table({title: results(name) for name, (title, _) in SETS.items()})))

