@@ -43,7 +43,7 @@ BEST = 20, 8, 8      # --best: steps, beam, rounds of edits
 def invert_parser() -> argparse.ArgumentParser:
     "The arguments of `v2t-invert`"
     p = new_parser('v2t-invert', 'Recover texts from their embeddings alone. The input is a file of vectors, or texts, which are embedded first.',
-                   '"a small boat on a calm lake"', 'vectors.parquet --out texts.jsonl', 'vectors.npz --column arr_0 --json --steps 5 --beam 4',
+                   '"my daughter has a high fever and a sore throat"', 'vectors.parquet --out texts.jsonl', 'vectors.npz --column arr_0 --json --steps 5 --beam 4',
                    'texts.txt --out texts.parquet', 'vectors.npy --model saves/mine --device cuda --out texts.jsonl', again='with --out, run the same command again to resume')
     p.add_argument('given', nargs='*', metavar='TEXT | FILE', help='texts, or one file: vectors as .npy, .npz, .parquet (also a folder of them) or .jsonl (one object per line), or texts as .txt (one per line); default, and -: texts from standard input')
     p.add_argument('--column', default='embedding', metavar='C', help='column of a .parquet or .jsonl file, or array of an .npz file, that holds the vectors (default: %(default)s)')
