@@ -6,9 +6,9 @@
     python tools/evaluate_bundled.py --card      # only rewrite the card from the JSON files
 
 The models were trained on other texts of the first three kinds, on mails and speeches, and on messages of other templates, and on none of
-the rest. WordNet, the manuals and the King James Bible come
-from Debian packages; mails, speeches, tweets, reviews and editorials from archives of package indexes (vec2text_nb.corpora says how to get
-them); records and messages are invented. A set that cannot be read is "not run".
+the rest. WordNet, the manuals and the King James Bible come from Debian packages; mails, speeches, tweets, reviews and editorials from
+archives of package indexes (vec2text_nb.corpora says how to get them); records and messages are invented. A set that cannot be read is
+"not run".
 
 Code and languages, of which nbs/guides/how_good.ipynb shows what comes back, are further sets: they run only if --sets names them, their
 scores are kept in results/bundled_kinds/, and the card is not about them."""

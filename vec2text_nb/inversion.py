@@ -320,7 +320,7 @@ def check_options(num_steps, width, batch_size, max_length, no_repeat_ngram_size
     if not isinstance(sampling, Sampling|None): raise TypeError(f'sampling is {brief(sampling)}: expected Sampling(), perhaps with other numbers, as Sampling(top_p=.9).')
     if width and not num_steps: raise ValueError(f'sequence_beam_width is {width}, but there are no correction steps to search in: give num_steps=1 or more.')
     if edits is not None and not isinstance(edits, Edits): raise TypeError(f'edits is {edits!r}: expected Edits(), perhaps with other rounds, as Edits(rounds=4).')
-    if edits and corrector.embedder is None: raise ValueError(f'Edits are judged by the embedder, and this Corrector has none: load it with embedder=, for {corrector.embedder_name}.')
+    if edits: check_embedder(corrector, 'Edits are judged by the embedder')
     if not num_steps: return
     if corrector.corrector_model is None: raise ValueError(f'num_steps is {num_steps}, but this Corrector has only a hypothesizer: load it with a corrector_model, or use num_steps=0.')
     check_embedder(corrector, 'Correction steps embed every hypothesis')
