@@ -12,8 +12,8 @@ from project import ROOT
 
 from vec2text_nb import load_corrector, pair
 
-TINY = ("--texts records:300 --vocab_size 400 --width 96 --max_length 16 --hypothesizer 16 --corrector 16 --own_outputs 8 --batch_size 16 "
-        "--pool 60 --device cpu").split()
+TINY = ("--texts records:300 --vocab_size 400 --width 96 --max_length 16 --hypothesizer_length 16 --corrector_length 16 "
+        "--own_outputs_length 8 --batch_size 16 --pool 60 --device cpu").split()
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,8 @@ def test_from_a_pair_with_other_texts(whole, cache, tmp_path):
 
 
 def test_by_the_clock(cache, tmp_path):
-    argv = [*TINY, "--hypothesizer", "1s", "--corrector", "0", "--own_outputs", "0", *cache, "--out", str(tmp_path/"run")]
+    lengths = "--hypothesizer_length 1s --corrector_length 0 --own_outputs_length 0".split()
+    argv = [*TINY, *lengths, *cache, "--out", str(tmp_path/"run")]
     assert pair.main(argv) == 0
     curve = json.loads((tmp_path/"run"/"curve.json").read_text(encoding="utf-8"))["curve"]
     assert curve[-1]["seconds"] >= 1 and load_corrector(tmp_path/"run"/"pair", device="cpu").corrector_model is None

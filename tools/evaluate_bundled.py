@@ -39,8 +39,8 @@ SETS = {  # name -> title, what the texts are
 LANGUAGES = ('english', 'german', 'french', 'spanish', 'polish')
 KINDS = {  # name -> what the texts are
     'code': 'statements of the Python standard library; none in training',
-    'docstrings': "sentences of the Python standard library's docstrings that are not in the training texts, "
-                  "which hold others of its manual",
+    'docstrings': "sentences of the Python standard library's docstrings that are not in the manuals, "
+                  "on other sentences of which the models were trained",
     **{name: f'thirty everyday sentences in {name.title()}, the same in five languages, without accents; none in training'
        for name in LANGUAGES},
 }
@@ -66,9 +66,7 @@ def texts_of(name):
     if name == 'messages': return load_texts('messages', 'test')
     if name == 'kjv': return comparable(load_texts('kjv'), min_words=3)
     if name == 'code': return [text for text in code_texts() if text[0] not in '\'"']  # no docstrings
-    if name == 'docstrings':
-        seen = set(load_splits('manuals')['train'])
-        return [text for text in docstring_texts() if text not in seen]
+    if name == 'docstrings': return docstring_texts()
     if name in LANGUAGES: return [clean_text(without_accents(text)) for text in load_texts(SENTENCES, text_column=name)]
     return list(dict.fromkeys(load_texts({'reviews': 'products+films'}.get(name, name), 'test')))
 

@@ -186,6 +186,7 @@ def run_invert(
     "Read, check, invert, and print or write. Raises what `run_command` reports in one line."
     from vec2text_nb.stores import RowFile
     out = RowFile(a.out) if a.out is not None else None
+    if not out and getattr(sys.stdout, 'name', '') == os.devnull: raise ValueError('standard output is closed, so the answers would be lost: give --out.')
     if a.overwrite and not out: raise ValueError('--overwrite replaces an --out file, and there is none: leave it out, or give --out.')
     given = read_input(a)
     if out and (file := input_file(a.given)) and file.resolve() in (out.path.resolve(), *out.path.resolve().parents): raise ValueError(f'--out {a.out} is the input itself, or in it: choose another file.')

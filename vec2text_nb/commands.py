@@ -38,7 +38,7 @@ class CommandParser(argparse.ArgumentParser):
         hints = [similar_name(word, [*self._option_string_actions]) for word in unknown]
         if choice := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message): hints = [similar_name(choice[1], re.findall(r'[^\s,\']+', choice[2]))]
         if any(len(word) > 1 and word[1] != '-' for word in unknown): hints.append(' A file or a text that begins with - is given after --.')
-        self.exit(2, f"{self.prog}: {' '.join(message.split())}.{''.join(hints)} {self.prog} --help lists all flags.\n")
+        self.exit(2, f"{self.prog}: {' '.join(message.split()).removesuffix('.')}.{''.join(hints)} {self.prog} --help lists all flags.\n")
 
 def new_parser(
     command:str, description:str,
@@ -84,7 +84,7 @@ def plain_warnings(command:str) -> Iterator[None]:
 
 # %% ../nbs/00d_commands.ipynb #d94575d6
 def use_utf8() -> None:
-    "Set the standard streams to UTF-8; a terminal keeps its encoding, and what is written to a stream that is closed is lost"
+    "Set the standard streams to UTF-8; a terminal keeps its encoding, and a stream that is closed becomes `os.devnull`"
     for name in ('stdout', 'stderr'):
         if getattr(sys, name) is None: setattr(sys, name, open(os.devnull, 'w', encoding='utf-8'))
     for stream in (sys.stdout, sys.stderr):
@@ -128,10 +128,12 @@ def only_writer(
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.with_name(f'{path.name}.lock')
     lock = FileLock(file)
-    try: lock.acquire(timeout=0)
-    except Timeout:
-        if not file.exists(): raise PermissionError(f'{path.parent} takes no files: choose another place.') from None
-        raise BlockingIOError(f'Another process is writing {path}: wait until it has ended, or choose another place.') from None
+    for _ in range(9):                                   # a lock that is not there any more was just given back
+        try: lock.acquire(timeout=0)
+        except Timeout:
+            if file.exists(): raise BlockingIOError(f'Another process is writing {path}: wait until it has ended, or choose another place.') from None
+        else: break
+    else: raise PermissionError(f'{path.parent} takes no files: choose another place.')
     try: yield
     finally:
         with suppress(OSError): file.unlink()

@@ -50,7 +50,8 @@ def pair_parser() -> argparse.ArgumentParser:
     p.add_argument('--pair', metavar='FOLDER', help='continue this pair, or this hypothesizer')
     for flag,default,what in [('hypothesizer', '150s', 'the hypothesizer'), ('corrector', '300s', 'the corrector, on guesses and corrupted texts'),
                               ('own_outputs', '100s', 'the corrector, on its own outputs')]:
-        p.add_argument(f'--{flag}_length', f'--{flag}', dest=flag, type=Budget.parse, default=Budget.parse(default), metavar='LENGTH', help=f'{what} (default: {default})')
+        p.add_argument(f'--{flag}_length', dest=flag, type=Budget.parse, default=Budget.parse(default), metavar='LENGTH', help=f'{what} (default: {default})')
+        p.add_argument(f'--{flag}', dest=flag, type=Budget.parse, default=argparse.SUPPRESS, help=argparse.SUPPRESS)     # the former name
     p.add_argument('--batch_size', type=int, default=2048, metavar='B', help='texts per step (default: %(default)s); may change when a run resumes')
     p.add_argument('--rate', type=float, default=2e-3, metavar='R', help='learning rate of the hypothesizer (default: %(default)s)')
     p.add_argument('--corrector_rate', type=float, default=1.5e-3, metavar='R',
