@@ -199,7 +199,7 @@ def test_more_rows_than_there_are(run, store, tmp_path):
     (["nan.npy"], "row '4' holds NaN or infinity"), (["zero.npy"], "are all equal"), (["v.npy", "--n", "0"], "n is 0"),
     (["v.npy", "--fail-above", "nmae_recall=0.2"], "'nmae_recall' is not a metric of the audit: expected one of token_recall"),
     (["v.npy", "--fail-above", "name_recall"], "expected METRIC=SHARE"), (["v.npy", "--fail-above", "name_recall=20"], "from 0 to 1"),
-    (["v.npy", "--out", "report.pdf"], "should end in .html"), (["v.npy", "--steps", "-1"], "num_steps is -1"),
+    (["v.npy", "--out", "report.pdf"], "should end in .html"), (["v.npy", "--steps", "-1"], "--steps is -1"),
     (["v.npy", "--edits", "-1"], "edits is -1"), (["v.npy", "--model", "word2vec"], "Known names"),
     (["v.npy", "--text_column", "body"], "no use for --text_column"),
     (["v.npy", "--calibration", "none.json"], "none.json"), (["v.npy", "--seed", "-1"], "The seed is -1"),

@@ -115,7 +115,7 @@ def test_killed_twice_it_loses_nothing(killed, run, monkeypatch):
     folder, argv, codes = killed
     monkeypatch.chdir(folder)
     assert codes[:2] == [-signal.SIGKILL]*2
-    assert {f.name for f in folder.iterdir()} == {"vectors.parquet", "few.npy", "texts.jsonl.partial", "texts.jsonl.lock"}
+    assert {f.name for f in folder.iterdir()} == {"vectors.parquet", "few.npy", "texts.jsonl.partial", ".texts.jsonl.v2t-lock"}
     before, invert, inverted = Path("texts.jsonl.partial").read_bytes(), cli.answer_chunks, []
     monkeypatch.setattr(cli, "answer_chunks", lambda *given: (inverted.append(len(chunk)) or chunk for chunk in invert(*given)))
     assert run(*argv) == (0, "texts.jsonl: 900 texts\n", "")
@@ -188,6 +188,50 @@ def test_a_second_writer_is_refused_in_one_line(run, tmp_path):
         status, printed, err = run(tmp_path/"v.npy", *SMALL, "--out", out)
         assert (status, printed, err.count("\n")) == (2, "", 1) and f"Another process is writing {out}" in err
     assert run(tmp_path/"v.npy", *SMALL, "--out", out)[0] == 0 and {f.name for f in tmp_path.iterdir()} == {"v.npy", "t.jsonl"}
+
+
+def test_files_of_the_user_beside_out_are_kept(run, tmp_path):
+    "A lock of another program, and a partial file that is none of ours, whole or not"
+    np.save(tmp_path/"v.npy", vectors(3))
+    (tmp_path/"t.jsonl.lock").write_text("poetry", encoding="utf-8")
+    assert run(tmp_path/"v.npy", *SMALL, "--out", tmp_path/"t.jsonl")[0] == 0
+    assert (tmp_path/"t.jsonl.lock").read_text(encoding="utf-8") == "poetry"
+    part, secret = tmp_path/"u.jsonl.partial", tmp_path/"secret.txt"
+    for text in ('{"my": "only copy"}', "by hand"):
+        part.write_text(text, encoding="utf-8")
+        status, printed, err = run(tmp_path/"v.npy", *SMALL, "--out", tmp_path/"u.jsonl")
+        assert (status, printed, err.count("\n")) == (2, "", 1) and "holds something else" in err
+        assert part.read_text(encoding="utf-8") == text
+    part.unlink()
+    secret.write_text("secret", encoding="utf-8")
+    part.symlink_to(secret)
+    status, printed, err = run(tmp_path/"v.npy", *SMALL, "--out", tmp_path/"u.jsonl")
+    assert status == 2 and "is a link" in err and secret.read_text(encoding="utf-8") == "secret"
+
+
+@pytest.mark.parametrize("damage", [lambda lines: lines[:1], lambda lines: [*lines, b"x\n"], lambda lines: [lines[0], lines[2], lines[1]],
+                                    lambda lines: [lines[0], b"\0"*9 + b"\n", lines[2]]])
+def test_a_damaged_file_is_not_called_complete(run, tmp_path, damage):
+    "Nor is what is behind the damage in a partial file kept"
+    np.save(tmp_path/"v.npy", vectors(3))
+    out, part = tmp_path/"t.jsonl", tmp_path/"t.jsonl.partial"
+    assert run(tmp_path/"v.npy", *SMALL, "--out", out)[0] == 0
+    whole = out.read_bytes()
+    out.write_bytes(b"".join(damage(whole.splitlines(keepends=True))))
+    status, printed, err = run(tmp_path/"v.npy", *SMALL, "--out", out)
+    assert (status, printed, err.count("\n")) == (2, "", 1) and "should hold 3 rows" in err and "--overwrite" in err
+    out.rename(part)
+    assert run(tmp_path/"v.npy", *SMALL, "--out", out)[0] == 0 and out.read_bytes() == whole and not part.exists()
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("argv, said", [
+    (["https://host/v.npy"], "is an address"), (["vectors.csv"], "is taken as a text"),
+    (["text", "--out", "{tmp}/v.npy/t.jsonl"], "not a folder"), (["text", "--out", ".jsonl"], "a name that ends in .jsonl")])
+def test_names_that_are_no_files(run, tmp_path, argv, said):
+    np.save(tmp_path/"v.npy", vectors(1))
+    status, _, err = run(*SMALL, *(a.replace("{tmp}", str(tmp_path)) for a in argv))
+    assert said in err and err.count("\n") == 1 and status == (0 if argv == ["vectors.csv"] else 2)
 
 
 def test_a_folder_that_takes_no_files(run, tmp_path):
@@ -359,7 +403,7 @@ def test_closed_streams(tmp_path):
     code = "import os, sys; from vec2text_nb.cli import invert_main; sys.exit(invert_main(sys.argv[1:]))"
     lost, wrong = "standard output is closed, so the answers would be lost: give --out", ["--steps", "-1", "text"]
     for closed, argv, said in (("<&-", [], "no text given"), (">&-", ["text"], lost),
-                               (">&-", [*wrong, "--out", tmp_path/"t.jsonl"], "num_steps is -1"), ("2>&-", wrong, "")):
+                               (">&-", [*wrong, "--out", tmp_path/"t.jsonl"], "--steps is -1"), ("2>&-", wrong, "")):
         done = subprocess.run(["sh", "-c", f'"$@" {closed}', "sh", sys.executable, "-c", code, *map(str, argv)],
                               capture_output=True, text=True, cwd=ROOT, check=False)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", bool(said)) and said in done.stderr, done

@@ -24,8 +24,8 @@ from .inputs import as_texts, check_embeddings, text_ids
 from .inversion import Corrector, Inversion, Sampling, check_options
 from .metrics import mean_and_sem, per_sample_metrics
 from .records import name_in, records_of
-from .results import METRICS, TITLES, machine_class, markdown_table, metric_column, read_object, show_score, texts_beside, weight_digests, write_evaluation
-from .sources import read_splits
+from .results import METRICS, TITLES, check_run, machine_class, markdown_table, metric_column, read_object, read_texts, show_score, texts_beside, weight_digests, write_evaluation
+from .sources import load_texts, only_tests, read_splits
 from .utilities import check_seed, data_digest, former_names, key_digest, output_file, progress_bar, write_json
 
 __getattr__ = former_names(__name__)      # for names that have moved
@@ -58,7 +58,8 @@ def source_texts(
     text_column:str|None=None # as in `load_splits`
 ) -> list[str]: # at most n
     "Texts to evaluate on. Raises `ValueError` or `OSError` if the source gives fewer than two."
-    texts = draw_texts(read_splits(name, text_column)[split], max(n, 0), seed)
+    texts = load_texts(name, split, text_column) if only_tests(name) else read_splits(name, text_column)[split]
+    texts = draw_texts([*dict.fromkeys(texts)], max(n, 0), seed)
     if not whole: texts = writable_texts(texts, corrector)
     if len(texts) < 2: raise ValueError(f'n = {n} of the {split} split of {name} gives {len(texts)} texts: a standard error needs at least two.')
     return texts
@@ -191,14 +192,23 @@ def stored_runs(
     references:list[str],
     overwrite:bool=False # treat other results as none
 ) -> list[dict]: # the runs; none if there is no file
-    "The runs of a results file. Raises `ValueError` if it holds another model, other texts or other facts."
-    if not path.exists() or not path.stat().st_size: return []          # an empty file is what mktemp makes
-    results = read_object(path)
+    "The runs of a results file. Raises `ValueError` if it holds another model, other texts or other facts, or something else."
+    replace = 'choose another file, or replace it with --overwrite (overwrite=True in Python).'
+    try:
+        if not path.exists() or not path.stat().st_size:                # an empty file is what mktemp makes
+            if (beside := texts_beside(path)).exists(): read_texts(beside)
+            return []
+        results = read_object(path)
+        if not isinstance(results.get('runs'), list): raise ValueError(f"{path} has no list 'runs'.")
+        for run in results['runs']: check_run(run, results.get('n'), str(path), ('num_steps', 'sequence_beam_width', 'n', 'options'))
+    except ValueError as err:
+        if overwrite: return []
+        raise ValueError(f"{str(err).removesuffix('.')}: {replace}") from err
     differ = [f'{k}: {results.get(k)!r} there, {v!r} here' for k,v in facts.items() if results.get(k) != v]
     if 'references' not in results: differ.append(f'its texts are missing: {texts_beside(path).name}')
     elif results['references'] != references: differ.append(f"other texts: {len(results['references'])} there, {len(references)} here")
     if differ and overwrite: return []
-    if differ: raise ValueError(f"{path} holds other results ({'; '.join(differ)}): choose another file, or replace it with --overwrite (overwrite=True in Python).")
+    if differ: raise ValueError(f"{path} holds other results ({'; '.join(differ)}): {replace}")
     return results['runs']
 
 # %% ../nbs/08d_evaluation.ipynb #f267a9fd
@@ -258,10 +268,11 @@ def run_evaluation(
 # %% ../nbs/08d_evaluation.ipynb #4542bd6c
 def name_scores(
     texts:Sequence[str], # N texts of records, in the order of the evaluation
+    find:Callable=records_of, # texts -> text -> record; for messages `messages_of`
     **where # seed, limit: as in `records_of`
 ) -> Callable: # up to N written texts, for the first ones of `texts` -> {first_name, last_name, full_name: 0 or 1 for each}
     "A function that tells whether written texts contain the names of the records. Raises `ValueError` for a text that belongs to no record."
-    by_text = records_of(texts, **where)
+    by_text = find(texts, **where)
     def scores(written):
         found = [name_in(answer, by_text[text]) for answer,text in zip(written, texts)]
         return {f'{part}_name': [float(names[part]) for names in found] for part in ('first', 'last', 'full')}

@@ -170,13 +170,14 @@ def named_models(pair:Corrector) -> dict[str, torch.nn.Module]:
 # %% ../nbs/08g_pair.ipynb #d2e42ef6
 def check_pair_flags(a:argparse.Namespace) -> None: # a: flags
     "Raise `ValueError` for a number that is out of its range"
-    for flag,least in dict(batch_size=1, pool=1, max_length=3, vocab_size=100, width=6).items():
-        whole_number(f'--{flag}', getattr(a, flag), least)
+    for flag,(least,most) in dict(batch_size=(1, 2**24), pool=(1, 2**31), max_length=(3, 4096), vocab_size=(100, 2**15), width=(6, 2**14)).items():
+        whole_number(f'--{flag}', getattr(a, flag), least, most)
     if a.width % 6: raise ValueError(f'--width is {a.width}: expected a multiple of 6, such as {max(6, a.width - a.width % 6)}.')
     for flag in ('rate', 'corrector_rate'):
         if not 0 < getattr(a, flag) < math.inf: raise ValueError(f'--{flag} is {getattr(a, flag)}: expected a positive number.')
     check_seed(a.seed)
     if not a.out: raise ValueError('--out is empty: give the folder of the run.')
+    if a.pair == '': raise ValueError('--pair is empty: give the folder of a pair, or leave it out to train a new one.')
     if not (a.hypothesizer.amount or a.corrector.amount or a.own_outputs.amount): raise ValueError('All three lengths are 0: nothing would be trained.')
 
 # %% ../nbs/08g_pair.ipynb #276e5a25

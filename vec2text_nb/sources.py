@@ -7,8 +7,8 @@ __all__ = ['PARQUET', 'ROLES', 'PARTS', 'SOURCES', 'BEIR', 'BEIR_WITH_QUERIES', 
            'nltk_corpus', 'join_words', 'split_paragraphs', 'news_texts', 'brown_texts', 'reuters_texts',
            'gutenberg_texts', 'kjv_texts', 'default_records', 'OwnSplits', 'default_messages', 'register_source',
            'Corpus', 'roles_of', 'table_corpus', 'unique_texts', 'hub_corpus', 'function_corpus', 'unknown_source',
-           'path_corpus', 'open_corpus', 'source_names', 'open_corpora', 'check_limit', 'load_texts', 'sample_texts',
-           'held_out_first', 'load_splits', 'function_splits', 'read_splits']
+           'path_corpus', 'open_corpus', 'source_names', 'only_tests', 'open_corpora', 'check_limit', 'load_texts',
+           'sample_texts', 'held_out_first', 'load_splits', 'function_splits', 'read_splits']
 
 # %% ../nbs/01e_sources.ipynb #f1bf488e
 import functools, html, inspect, itertools, logging, os, random, re, subprocess
@@ -276,6 +276,11 @@ def open_corpus(
 def source_names(name:str|Path) -> list[str]:
     "Names that are joined with +; a file may have a + in its name"
     return [str(name)] if os.path.exists(name) else [part.strip() for part in str(name).split('+')]
+
+def only_tests(name:str|Path) -> bool:
+    "Is every source of the name there to test on alone, without texts to train on?"
+    sources = [SOURCES.get(part.partition(':')[0]) for part in source_names(name)]
+    return all(isinstance(source, OwnSplits) and 'train' not in source.splits for source in sources)
 
 def open_corpora(name:str|Path, text_column:str|None=None) -> list[Corpus]: # name: one, or several joined with +
     "The corpora of these names"

@@ -19,7 +19,7 @@ from .utilities import import_library
 _log = logging.getLogger(__name__)
 
 # %% ../nbs/01d_text_files.ipynb #32f91df5
-FIRST_BYTES = {b'\xff\xfe\0\0': 'UTF-32', b'\0\0\xfe\xff': 'UTF-32', b'\xff\xfe': 'UTF-16', b'\xfe\xff': 'UTF-16', b'\x1f\x8b': 'gzip', b'\x28\xb5\x2f\xfd': 'zstd', b'\xfd7zXZ': 'xz', b'PK\3\4': 'ZIP'}
+FIRST_BYTES = {b'\xff\xfe\0\0': 'UTF-32', b'\0\0\xfe\xff': 'UTF-32', b'\xff\xfe': 'UTF-16', b'\xfe\xff': 'UTF-16', b'\x1f\x8b': 'gzip', b'\x28\xb5\x2f\xfd': 'zstd', b'\xfd7zXZ': 'xz', b'BZh91AY&SY': 'bzip2', b'PK\3\4': 'ZIP'}
 
 def refuse_other_formats(line:bytes, where:str|Path) -> None: # line: the first one; where: it comes from
     "Raise `ValueError` for compressed texts, and for other encodings that say what they are"
@@ -44,6 +44,7 @@ def decoded_lines(
         except UnicodeDecodeError as err:
             raise ValueError(f'{where}, line {number}: byte {line[err.start]:#04x} at position {err.start} is not UTF-8. '
                              'Save the file as UTF-8, for example with iconv -f latin1 -t utf-8.') from err
+        if number == 1 and text.strip('\0\n') == '' and '\0' in text: raise ValueError(f'{where}, line 1 holds only NUL characters: the file is damaged, or no text.')
         if number == 1 and 3*text.count('\0') >= len(text) > 0: raise ValueError(f'{where}, line 1: nearly every other character is NUL: this is UTF-16 without a mark. Save it as UTF-8, for example with iconv -f utf-16le -t utf-8.')
         if '\r' in text.removesuffix('\r\n'): yield from io.StringIO(text, newline='')       # lines that end as on old Macs
         else: yield text

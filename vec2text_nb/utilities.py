@@ -168,8 +168,9 @@ def check_place(
 
 # %% ../nbs/00_utilities.ipynb #4621640d
 def check_seed(seed: int) -> None:
-    "Raise `ValueError` for a seed that NumPy does not take"
+    "Raise `ValueError` for a seed that NumPy or torch does not take"
     if seed < 0: raise ValueError(f"The seed is {seed}: expected 0 or more.")
+    if seed >= 2**63: raise ValueError(f"The seed is {seed}: expected a number below 2**63.")
 
 @contextmanager
 def seeded(
@@ -263,12 +264,13 @@ def write_json(path: Path, content) -> None:
 def output_file(
     path: str | Path,  # as a person gives it; ~ is the home folder
 ) -> Path:             # a link is replaced by what it points to
-    "The file to write. Raises `ValueError` for an empty name, a pipe or a device, and `IsADirectoryError` for a folder."
+    "The file to write. Raises `ValueError` for an empty name, a pipe or a device, `IsADirectoryError` for a folder, and `NotADirectoryError` for a name in a file."
     if not str(path): raise ValueError("The name of the file to write is empty.")
     path = Path(path).expanduser()
     if path.is_symlink(): path = path.resolve()
     if path.is_dir(): raise IsADirectoryError(21, "Is a directory, and not the name of a file", str(path))
     if path.exists() and not path.is_file(): raise ValueError(f"{path} is a pipe or a device: give the name of a file.")
+    if (blocking := next((p for p in path.parents if p.exists()), None)) and not blocking.is_dir(): raise NotADirectoryError(20, "Is a file, and not a folder to write into", str(blocking))
     return path
 
 # %% ../nbs/00_utilities.ipynb #88b78784
@@ -316,8 +318,10 @@ def read_tensors(
 def cache_folder(
     cache_dir: str | Path | None,  # None: $VEC2TEXT_NB_CACHE, or .cache/vec2text_nb in the home folder
 ) -> Path:
-    "The folder for cached files"
-    return Path(cache_dir or os.environ.get("VEC2TEXT_NB_CACHE") or Path.home()/".cache"/"vec2text_nb")
+    "The folder for cached files. Raises `NotADirectoryError` for a file."
+    folder = Path(cache_dir or os.environ.get("VEC2TEXT_NB_CACHE") or Path.home()/".cache"/"vec2text_nb")
+    if folder.exists() and not folder.is_dir(): raise NotADirectoryError(20, "The cache needs a folder, and this is a file", str(folder))
+    return folder
 
 def forget_oldest(
     known: dict,  # what is remembered, the oldest first; changed in place
