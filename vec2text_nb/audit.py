@@ -148,7 +148,7 @@ def failures(
     if missing := [metric for metric in limits if metric not in audit.leak]:
         if 'token_recall' not in audit.leak: raise ValueError(f'{", ".join(missing)} cannot be checked: the store keeps no texts. Name the column that has them, or limit the cosine.')
         warnings.warn(f'{", ".join(missing)} was not measured: no such fact was found in the texts of the sample.', stacklevel=2)
-    if (why := doubt_of(audit)) and (read := [m for m in limits if m != 'cosine']): raise ValueError(f'{", ".join(read)} cannot be checked: {why} Name the column that has them (text_column=) and the model for these vectors, or limit the cosine.')
+    if (why := doubt_of(audit)) and (read := [m for m in limits if m != 'cosine']): raise ValueError(f'{", ".join(read)} cannot be checked: {why} Name the column of their texts with text_column=, choose the model for their embedder, or limit the cosine.')
     return {m: audit.leak[m]['value'] for m,limit in limits.items() if m in audit.leak and audit.leak[m]['value'] > limit}
 
 Audit.failures = failures
