@@ -83,6 +83,23 @@ def test_a_complete_report_is_not_made_again(run, store, tmp_path, monkeypatch):
     assert run(*argv) == first
     (tmp_path/"r.html").unlink()        # killed between the two files
     assert run(*argv) == first and (tmp_path/"r.html").read_bytes() == page
+    (tmp_path/"r.html").write_text("x", encoding="utf-8")
+    assert run(*argv) == first and (tmp_path/"r.html").read_bytes() == page
+
+
+def test_damaged_figures(run, tmp_path, vectors):
+    "One line, and the report again with --overwrite"
+    np.save(tmp_path/"v.npy", vectors[:4])
+    argv = [tmp_path/"v.npy", *QUICK, "--n", "4", "--out", tmp_path/"r.html"]
+    first, told = run(*argv), (tmp_path/"r.json").read_bytes()
+    figures = json.loads(told)
+    for damaged in ({k: v for k, v in figures.items() if k != "leak"}, *(figures | change for change in (
+            dict(leak=None), dict(leak="high"), dict(leak={}), dict(leak=dict(cosine=figures["leak"]["cosine"] | dict(value=None))),
+            dict(fit=[]), dict(sample=None)))):
+        (tmp_path/"r.json").write_text(json.dumps(damaged), encoding="utf-8")
+        status, out, err = run(*argv)
+        assert (status, out, err.count("\n")) == (2, "", 1) and "its figures are damaged" in err and "--overwrite" in err
+    assert run(*argv, "--overwrite") == first and (tmp_path/"r.json").read_bytes() == told
 
 
 def test_other_runs_are_refused(run, store, tmp_path):
@@ -186,6 +203,56 @@ def test_a_store_without_texts(run, tmp_path, vectors):
     assert "No calibration" in (tmp_path/"r.html").read_text(encoding="utf-8")
 
 
+def test_a_calibration_decides_the_report_alone(run, tmp_path, vectors, monkeypatch):
+    "It is checked before the search, and the answers of a run that failed are those of the next one, whatever its calibration"
+    np.save(tmp_path/"v.npy", vectors)
+    numbers = leak_scores.read_object(leak_scores.CALIBRATION) | dict(attack=dict(steps=0, beam=0, edits=0))
+    for name, data in (("one", "some texts"), ("two", "other texts")):
+        (tmp_path/f"{name}.json").write_text(json.dumps(numbers | dict(data=data)), encoding="utf-8")
+    argv, leak = [tmp_path/"v.npy", *QUICK, "--out", tmp_path/"r.html"], audit.sample_leak
+    def fails(*given): raise RuntimeError("out of luck")
+    monkeypatch.setattr(leak_scores.Attack, "chunk", lambda self: 5)
+    monkeypatch.setattr(audit, "sample_leak", fails)
+    assert run(*argv, "--calibration", tmp_path/"one.json")[0] == 2
+    monkeypatch.setattr(audit, "sample_leak", leak)
+    monkeypatch.setattr(leak_scores.Attack, "invert", fails)
+    assert run(*argv, "--calibration", tmp_path/"two.json")[0] == 0
+    estimate = json.loads((tmp_path/"r.json").read_text(encoding="utf-8"))["estimate"]
+    assert estimate["data"] == "other texts" and "token_recall" in estimate["leak"]
+    status, _, err = run(*argv, "--calibration", tmp_path/"one.json")       # the report of another calibration is another report
+    assert status == 2 and "--overwrite" in err
+
+
+def test_texts_as_bytes(tmp_path, vectors):
+    found = [audit_store(save_store(tmp_path/f"{k}.parquet", vectors, texts), n=len(TEXTS), steps=0)
+             for k, texts in enumerate((TEXTS, [t.encode() for t in TEXTS]))]
+    assert found[0].leak == found[1].leak and found[1].figures["fit"]["same"] == 1
+
+
+@pytest.mark.filterwarnings("default")
+def test_texts_of_other_vectors(run, tmp_path, vectors):
+    "A warning, and no limit on words can be checked; that of the cosine can"
+    store, argv = save_store(tmp_path/"other.parquet", vectors, TEXTS[1:] + TEXTS[:1]), [*WHOLE, "--out", tmp_path/"r.html"]
+    for _ in range(2):                                              # the second time, the report is there
+        status, _, err = run(store, *argv)
+        assert (status, err.count("\n")) == (0, 1)
+        assert f"warning: {store}: none of the {len(TEXTS)} texts gives its stored vector again" in err
+    status, _, err = run(store, *argv, "--fail-above", "token_recall=1", "--fail-above", "cosine=1")
+    assert (status, err.count("\n")) == (2, 2)
+    assert "v2t-audit: token_recall cannot be checked: none of the" in err and "--text_column" in err
+    assert run(store, *argv, "--fail-above", "cosine=1")[0] == 0
+
+
+def test_the_embedder_of_the_vectors_judges_the_texts(vectors):
+    "Also where the models are those of a pair with another embedder, as in an `AlignedCorrector`"
+    from types import SimpleNamespace
+    pair = default_corrector()
+    turned = SimpleNamespace(name="turned", normalized=True, encode=lambda texts, **more: pair.embedder.encode(texts, **more).roll(1, 1))
+    corrector = SimpleNamespace(embedder=turned, pair=pair)
+    for rows, same in ((np.roll(vectors, 1, 1), 1), (vectors, 0)):
+        assert audit.describe_fit(audit.StoredRows([*map(str, range(len(rows)))], rows, TEXTS), corrector)["same"] == same
+
+
 @pytest.mark.filterwarnings("default")
 def test_more_rows_than_there_are(run, store, tmp_path):
     status, _, err = run(store, *QUICK, "--n", "1000", "--out", tmp_path/"r.html")
@@ -202,7 +269,12 @@ def test_more_rows_than_there_are(run, store, tmp_path):
     (["v.npy", "--out", "report.pdf"], "should end in .html"), (["v.npy", "--steps", "-1"], "--steps is -1"),
     (["v.npy", "--edits", "-1"], "edits is -1"), (["v.npy", "--model", "word2vec"], "Known names"),
     (["v.npy", "--text_column", "body"], "no use for --text_column"),
-    (["v.npy", "--calibration", "none.json"], "none.json"), (["v.npy", "--seed", "-1"], "The seed is -1"),
+    (["v.npy", "--calibration", "none.json"], "none.json"), (["v.npy", "--calibration", ""], "name of the calibration is empty"),
+    (["v.npy", "--calibration", "odd.json"], "odd.json is not a calibration"),
+    (["notes.parquet", "--calibration", "odd.json"], "odd.json is not a calibration"),
+    (["v.npy", "--calibration", leak_scores.CALIBRATION], "calibration.json was made with another attack"),
+    (["notes.parquet", "--text_column", "embedding"], "the column of texts, 'embedding', holds a value of type ndarray in row"),
+    (["v.npy", "--seed", "-1"], "The seed is -1"),
     (["v.npy", "--best"], "leave --steps out"),
     (["v.npy", "--fail-above", "cosine=0", "--fail-above", "cosine=1"], "cosine has a limit already"),
     (["v.npy", "--out", "folder.html"], "Is a directory")])
@@ -211,6 +283,8 @@ def test_bad_input_is_one_line(run, tmp_path, vectors, monkeypatch, argv, messag
     fourth = np.arange(len(vectors))[:, None] == 4
     stores = dict(v=vectors, narrow=vectors[:, :7], nan=np.where(fourth, np.nan, vectors), zero=vectors*0)
     for name, rows in stores.items(): np.save(f"{name}.npy", rows)
+    save_store(tmp_path/"notes.parquet", vectors, TEXTS)
+    (tmp_path/"odd.json").write_text('{"a": 1}', encoding="utf-8")
     (tmp_path/"folder.html").mkdir()
     before = {f.name for f in tmp_path.iterdir()}
     status, out, err = run(*QUICK, *(["--out", "r.html"] if "--out" not in argv else []), *argv)

@@ -415,3 +415,92 @@ def test_vectors_that_cannot_be_used(vectors, message, tmp_path):
     np.save(tmp_path/"v.npy", vectors)
     with pytest.raises(ValueError, match=message) as error, open_store(tmp_path/"v.npy") as store: store.sample(N)
     line(error)
+
+
+# texts
+
+def rows_with_texts(kind: str, folder: Path, texts: list) -> dict:
+    "Three rows with these texts in a store of this kind, as arguments of `open_store`"
+    vectors, where = VECTORS[:3], folder/"store"
+    if kind == "jsonl":
+        lines = [json.dumps({"embedding": v.tolist(), "body": t}) + "\n" for v, t in zip(vectors, texts)]
+        where.with_suffix(".jsonl").write_text("".join(lines), encoding="utf-8")
+    elif kind == "parquet":
+        pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        pq.write_table(pa.table(dict(embedding=vectors.tolist(), body=texts)), where.with_suffix(".parquet"))
+    elif kind == "lancedb":
+        lancedb, pa = pytest.importorskip("lancedb"), pytest.importorskip("pyarrow")
+        made = pa.FixedSizeListArray.from_arrays(vectors.ravel(), D)
+        lancedb.connect(where).create_table("notes", pa.table(dict(vector=made, body=texts)))
+        return dict(where=where)
+    elif kind == "db":
+        apsw, sqlite_vec = pytest.importorskip("apsw"), pytest.importorskip("sqlite_vec")
+        db = apsw.Connection(str(where.with_suffix(".db")))
+        db.enable_load_extension(True)
+        db.load_extension(sqlite_vec.loadable_path())
+        db.execute("CREATE VIRTUAL TABLE notes USING vec0(embedding float[8])")
+        db.execute("CREATE TABLE words (body)")
+        for i, (v, t) in enumerate(zip(vectors, texts), 1):
+            db.execute("INSERT INTO notes (rowid, embedding) VALUES (?, ?)", (i, v.tobytes()))
+            db.execute("INSERT INTO words (rowid, body) VALUES (?, ?)", (i, t))
+        db.close()
+        return dict(where=where.with_suffix(".db"), text_column="words.body")
+    return dict(where=where.with_suffix(f".{kind}"))
+
+
+@pytest.mark.parametrize("kind", ["parquet", "lancedb", "db"])
+def test_texts_as_bytes(kind, tmp_path):
+    "As Spark and DuckDB write them; what is not UTF-8 is an error that names row and column"
+    texts = ["one", "zwölf", None]
+    options = dict(text_column="body") | rows_with_texts(kind, tmp_path, [t and t.encode() for t in texts])
+    with open_store(**options) as store: assert [t for rows in store.batches() for t in rows.texts] == texts
+    (tmp_path/"bad").mkdir()
+    options = dict(text_column="body") | rows_with_texts(kind, tmp_path/"bad", [b"one", "zwölf".encode("latin-1"), None])
+    with pytest.raises(ValueError, match=r"body', holds bytes that are not UTF-8 in row '[12]': .* text_column=") as error:
+        open_store(**options)
+    line(error)
+
+
+@pytest.mark.parametrize("kind, texts, what", [
+    ("jsonl", [7, 8, 9], "int"), ("jsonl", [{"a": "b"}]*3, "dict"), ("jsonl", ["a", ["b"], "c"], "list"), ("parquet", [7, 8, 9], "int"),
+    ("parquet", [["a"], ["b"], ["c"]], "list"), ("lancedb", [.5, 1.5, 2.5], "float"), ("db", ["a", "b", 9], "int")])
+def test_texts_that_are_none(kind, texts, what, tmp_path):
+    options = dict(text_column="body") | rows_with_texts(kind, tmp_path, texts)
+    with pytest.raises(ValueError, match=f"body', holds a value of type {what} in row '[0-3]': expected strings") as error:
+        open_store(**options)
+    line(error)
+    with open_store(**options | dict(text_column="")) as store: assert store.sample(3).texts == [None]*3
+
+
+@pytest.mark.parametrize("payload, message", [
+    ({"text": b"a"}, None), ({"text": 7}, "type int"), ({"text": ["a"]}, "type list"), ({"text": None}, None), ({}, None)])
+def test_texts_of_qdrant(payload, message):
+    store = store_clients.QdrantFolder.__new__(store_clients.QdrantFolder)
+    store.vector, store.text, store.name = "", "text", "it"
+    def read(): return store_clients.point_rows(store, {1: ([1., 2.], payload)}, [1]).texts
+    if message is None: assert read() == ["a" if payload.get("text") else None]
+    else:
+        with pytest.raises(ValueError, match=f"'text', holds a value of {message} in row '1'"): read()
+
+
+def test_pgvector_with_a_wrong_column_of_texts(postgres):
+    with pytest.raises(ValueError, match="'id', holds a value of type int in row") as error: open_store(postgres, "notes", text_column="id")
+    line(error)
+    with open_store(postgres, "notes", text_column="") as store: check(store, texts=False)
+
+
+def test_json_lines_whose_first_row_lacks_a_column(tmp_path):
+    rows = [{"text": t} if t else {} for t in (None, "b", None, "d")]
+    lines = [json.dumps({"v": v.tolist()} | row) for v, row in zip(VECTORS, rows)]
+    (tmp_path/"v.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    with open_store(tmp_path/"v.jsonl") as store: assert next(store.batches()).texts == [None, "b", None, "d"]
+
+
+@pytest.mark.parametrize("name", ["a\0", "a\ud800"])
+def test_ids_that_would_not_come_back(name, tmp_path):
+    lines = [json.dumps({"id": i, "v": v.tolist()}) + "\n" for i, v in zip(["a", name, "c"], VECTORS)]
+    (tmp_path/"v.jsonl").write_text("".join(lines), encoding="utf-8")
+    with pytest.raises(ValueError, match="The id 'a.* choose a column of other ids with id_column=") as error:
+        open_store(tmp_path/"v.jsonl")
+    line(error)
+    with open_store(tmp_path/"v.jsonl", id_column="") as store: assert len(store) == 3

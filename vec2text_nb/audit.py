@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['WIDTHS', 'SAME_COSINE', 'DEFENSE_ROWS', 'TRIED', 'check_width', 'draw_rows', 'describe_fit', 'audit_defenses',
-           'Audit', 'report_file', 'check_limits', 'failures', 'stack_targets', 'audit_key', 'sample_leak',
+           'Audit', 'report_file', 'check_limits', 'doubt_of', 'failures', 'stack_targets', 'audit_key', 'sample_leak',
            'describe_audit', 'defend_sample', 'audit_store']
 
 # %% ../nbs/09a_audit.ipynb #d9139193
@@ -23,10 +23,10 @@ from .display import html_table
 from .edits import Edits
 from .embedders import norm_warning
 from .inversion import Corrector, check_options
-from .leak_scores import Attack, cosine_figure, estimate_from_cosines, invert_rows, leak_figure, or_none, shifted, text_figures, text_scores
+from .leak_scores import Attack, cosine_figure, estimate_from_cosines, fitting_calibration, invert_rows, leak_figure, or_none, shifted, text_figures, text_scores
 from .metrics import cosine
 from .pretrained import corrector_or_default, known_pairs
-from .results import machine_class, read_object, weight_digests
+from .results import machine_class, weight_digests
 from .stored_rows import StoredRows, VectorStore
 from .stores import RowFile
 from .utilities import array_digest, data_digest, key_digest, output_file, progress_bar, write_atomically, write_json
@@ -131,16 +131,24 @@ def check_limits(limits:dict[str, float]) -> None:
         if metric not in LEAK_TITLES: raise ValueError(f'{metric!r} is not a metric of the audit: expected one of {", ".join(LEAK_TITLES)}.')
         if not 0 <= limit <= 1: raise ValueError(f'the limit of {metric} is {limit:g}: expected a share from 0 to 1, such as {metric}=0.2.')
 
+# %% ../nbs/09a_audit.ipynb #62d7fa04
+def doubt_of(audit:Audit) -> str: # empty: none
+    "Why the texts are probably not those of the vectors, as a sentence without its capital"
+    if audit.figures['fit']['same'] != 0: return ''
+    return (f'none of the {audit.figures["sample"]["texts"]:,} texts gives its stored vector again (cosine of at least {SAME_COSINE}), so they are probably not those of the vectors: '
+            'it is the wrong column, or the vectors are those of another embedder, of texts with a prompt, or not as the embedder gave them.')
+
 # %% ../nbs/09a_audit.ipynb #6421134d
 def failures(
     audit:Audit,
     limits:dict[str, float] # metric -> the most that may come back, 0 to 1
 ) -> dict[str, float]: # metric -> its value, of those above their limits
-    "What leaks more than it may. Raises `ValueError` for a metric or a limit that cannot be, and for a metric that needs texts if the store keeps none."
+    "What leaks more than it may. Raises `ValueError` for a metric or a limit that cannot be, and for a metric that needs texts if the store keeps none, or only those of other vectors."
     check_limits(limits)
     if missing := [metric for metric in limits if metric not in audit.leak]:
         if 'token_recall' not in audit.leak: raise ValueError(f'{", ".join(missing)} cannot be checked: the store keeps no texts. Name the column that has them, or limit the cosine.')
         warnings.warn(f'{", ".join(missing)} was not measured: no such fact was found in the texts of the sample.', stacklevel=2)
+    if (why := doubt_of(audit)) and (read := [m for m in limits if m != 'cosine']): raise ValueError(f'{", ".join(read)} cannot be checked: {why} Name the column of their texts with text_column=, choose the model for their embedder, or limit the cosine.')
     return {m: audit.leak[m]['value'] for m,limit in limits.items() if m in audit.leak and audit.leak[m]['value'] > limit}
 
 Audit.failures = failures
@@ -199,9 +207,9 @@ def audit_store(
     n:int=200, seed:int=0, # vectors to draw, and the seed of the draw
     *, steps:int=20, beam:int=4, edits:int=0, # the search, as in `Attack`
     batch_size:int|None=None, # as in `invert`
-    calibration:str|Path|None=None, # a file of `calibrate`, for a store without texts; None: the package's
+    calibration:str|Path|None=None, # a file, as in `read_calibration`, for a store without texts; None: the package's
     defenses:bool|Sequence[str|Defense]=False, # True: those of `TRIED` that so many vectors allow; or names and defenses of `vec2text_nb.defenses`
-    begin:Callable[[dict], RowFile|Audit|None]|None=None, # gets what decides the report; gives a claimed file for the answers, an audit that is complete already, or None
+    begin:Callable[[dict], RowFile|Audit|None]|None=None, # gets what decides the report, and may add to it; gives a claimed file for the answers, an audit that is complete already, or None
     progress:bool|None=None # a progress bar; None: for long work on a terminal
 ) -> Audit:
     "Read texts out of a sample of the vectors, and measure what they give away. Raises `ValueError` for vectors or options that cannot be used."
@@ -210,17 +218,18 @@ def audit_store(
     corrector, attack = corrector_or_default(corrector, store), Attack(steps, beam if steps else 0, edits)
     if edits < 0: raise ValueError(f'edits is {edits}: expected 0 or more rounds.')
     check_options(attack.steps, attack.beam, batch_size, None, None, corrector, Edits(edits) if edits else None)
+    numbers = fitting_calibration(corrector, attack, calibration)
     rows = draw_rows(store, corrector, n, seed)
     tried = [d for d in TRIED if d in defenses_for(len(rows), store.dim)] if defenses is True else [*(defenses or ())]
     public = known_texts() if tried else {}
-    key = audit_key(corrector, rows, attack, seed=seed, n=n, calibration=calibration and key_digest(read_object(calibration)), defenses=[getattr(d, 'name', d) for d in tried], known=data_digest(sum(public.values(), [])))
+    key = audit_key(corrector, rows, attack, seed=seed, n=n, calibration=None if calibration is None else key_digest(numbers), defenses=[getattr(d, 'name', d) for d in tried], known=data_digest(sum(public.values(), [])))
     out = begin(key) if begin else None
     if isinstance(out, Audit): return out
     defended = defend_sample(corrector, rows, tried, sum(public.values(), []), seed, progress)
     targets, parts = stack_targets(rows, defended)
     fit, answers = describe_fit(rows, corrector), invert_rows(corrector, targets, attack, out, batch_size, progress)
     sample, more = answers[parts[0]], [[row['recovered'] for row in answers[part]] for part in parts[1:]]
-    estimate = None if any(rows.texts) else estimate_from_cosines(corrector, attack, [row['cosine'] for row in sample], calibration, seed)
+    estimate = None if any(rows.texts) else estimate_from_cosines(numbers, [row['cosine'] for row in sample], seed)
     figures = describe_audit(corrector, store, rows, attack, n, seed) | dict(fit=fit, leak=sample_leak(corrector, rows, sample, seed), estimate=estimate,
-        defenses=audit_defenses(corrector, rows, defended, more, seed), known={name.partition(':')[0]: len(texts) for name,texts in public.items()}, run=out.run if out else key_digest(key))
+        defenses=audit_defenses(corrector, rows, defended, more, seed), known={name.partition(':')[0]: len(texts) for name,texts in public.items()}, run=key_digest(key))
     return Audit(figures, [dict(id=i, **row, text=text) for i,row,text in zip(rows.ids, sample, rows.texts)])

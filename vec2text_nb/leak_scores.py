@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['KNOWN_TEXTS', 'CALIBRATION', 'EDGES', 'FEWEST', 'Attack', 'invert_rows', 'text_scores', 'fact_name', 'shifted',
            'or_none', 'leak_figure', 'text_figures', 'cosine_figure', 'calibrate', 'calibration_numbers', 'bin_of',
-           'bin_means', 'calibration_curve', 'estimate_leak', 'estimate_from_cosines']
+           'bin_means', 'calibration_curve', 'estimate_leak', 'read_calibration', 'fitting_calibration',
+           'estimate_from_cosines']
 
 # %% ../nbs/08h_leak_scores.ipynb #0daeed93
 import json
@@ -194,13 +195,36 @@ def estimate_leak(
         leak[metric] = dict(value=or_none(weigh(means)), low=or_none(low), high=or_none(high), covered=round(covered, 4))
     return leak
 
-# %% ../nbs/08h_leak_scores.ipynb #292dbfc3
-def estimate_from_cosines(corrector:Corrector, attack:Attack, cosines:Sequence[float], calibration:str|Path|None=None, seed:int=0) -> dict|None: # calibration: a file of `calibrate`; None: the package's
-    "The estimate for a store without texts; None if no calibration fits. Raises `ValueError` for a file that was made with another inverter or other settings."
-    numbers = read_object(CALIBRATION) if calibration is None else calibration_numbers(read_object(calibration))
-    wanted = dict(attack=asdict(attack), **weight_digests(corrector))
-    if differ := [k for k,v in wanted.items() if numbers[k] != v]:
-        if calibration is None: return None
-        raise ValueError(f'{calibration} was made with another {" and another ".join(differ).replace("_digest", "")}: make one with calibrate, for this inverter and these settings.')
-    leak = estimate_leak(cosines, numbers, seed)
+# %% ../nbs/08h_leak_scores.ipynb #c1d95e07
+def read_calibration(file:str|Path) -> dict: # as from `calibration_numbers`
+    "The numbers of a file that `calibrate` wrote, or that holds them already. Raises `ValueError` for anything else."
+    if not str(file): raise ValueError('The name of the calibration is empty: expected a file of calibrate.')
+    found = read_object(file)
+    try:
+        numbers = calibration_numbers(found) if 'references' in found else found
+        cosines, counts = np.array(numbers['cosines']), np.array([*numbers['counts'].values()])
+        fits = counts.shape == (len(numbers['counts']), 2, len(cosines)) and {cosines.dtype.kind, counts.dtype.kind} <= {*'if'} and len(cosines) and 'token_recall' in numbers['counts']
+        kinds = dict(n=int, data=str, date=str, attack=dict, model_digest=str, embedder_digest=str)
+        if fits and all(isinstance(numbers[k], kind) for k,kind in kinds.items()): return numbers
+    except (AttributeError, KeyError, TypeError, ValueError): pass
+    raise ValueError(f'{file} is not a calibration: expected a file that calibrate of vec2text_nb.leak_scores wrote, or the numbers that calibration_numbers makes of it.')
+
+# %% ../nbs/08h_leak_scores.ipynb #a35d1b68
+def fitting_calibration(
+    corrector:Corrector, attack:Attack,
+    file:str|Path|None=None # as in `read_calibration`; None: the package's
+) -> dict|None: # as from `calibration_numbers`; None: the package's does not fit
+    "The calibration for an audit. Raises `ValueError` for a file that was made with another inverter or other settings."
+    numbers, wanted = read_calibration(CALIBRATION if file is None else file), dict(attack=asdict(attack), **weight_digests(corrector))
+    differ = [k.replace('_digest', '') for k,v in wanted.items() if numbers[k] != v]
+    if differ and file is not None: raise ValueError(f'{file} was made with another {" and another ".join(differ)}: make one with calibrate, for this inverter and these settings.')
+    return None if differ else numbers
+
+# %% ../nbs/08h_leak_scores.ipynb #4b6e92da
+def estimate_from_cosines(
+    numbers:dict|None, # from `fitting_calibration`
+    cosines:Sequence[float], seed:int=0 # of the store's answers
+) -> dict|None: # bins, leak, n, data, date; None: nothing is known of such cosines
+    "The estimate for a store without texts"
+    leak = estimate_leak(cosines, numbers, seed) if numbers else {}
     return dict(bins=calibration_curve(numbers, cosines), leak=leak, **{k: numbers[k] for k in ('n', 'data', 'date')}) if leak else None

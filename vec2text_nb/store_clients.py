@@ -67,7 +67,7 @@ def point_rows(store:VectorStore, points:dict, ids:Sequence) -> StoredRows: # po
         if store.vector: vector = (vector or {}).get(store.vector)
         if vector is None: raise ValueError(f'{store.name}: the point {i} has no vector{store.vector and " "+repr(store.vector)}, or was just deleted.')
         vectors.append(np.array(vector, float)); texts.append((payload or {}).get(store.text))
-    return stored_rows([*map(str, ids)], vectors, texts, store.name)
+    return stored_rows([*map(str, ids)], vectors, texts, store.name, store.text)
 
 # %% ../nbs/01i_store_clients.ipynb #3cecec5e
 PATIENCE = 5 # seconds for a server to answer, or for a locked database to be free
@@ -228,7 +228,7 @@ class ChromaStore(VectorStore):
             got = self.collection.get(ids[start:start+500], include=['embeddings', 'documents'])
             found |= dict(zip(got['ids'], zip(got['embeddings'], got['documents'])))
         vectors, texts = zip(*in_order(found, ids, self.name))
-        return stored_rows(ids, vectors, texts, self.name)
+        return stored_rows(ids, vectors, texts, self.name, 'documents')
 
 # %% ../nbs/01i_store_clients.ipynb #c544eb47
 class LanceTable(VectorStore):
@@ -253,7 +253,7 @@ class LanceTable(VectorStore):
         order = np.argsort(places)
         table = self.table.take_offsets(places[order].tolist()).select([self.column] + [self.text]*bool(self.text)).to_arrow()
         table = table.take(np.argsort(order))
-        return stored_rows(id_texts(self.ids[places]), matrix_of_lists(table[self.column], f'The column {self.column!r} of {self.name}'), table[self.text].to_pylist() if self.text else None, self.name)
+        return stored_rows(id_texts(self.ids[places]), matrix_of_lists(table[self.column], f'The column {self.column!r} of {self.name}'), table[self.text].to_pylist() if self.text else None, self.name, self.text)
 
 # %% ../nbs/01i_store_clients.ipynb #f715fea0
 def read_faiss(path:str|Path): # -> faiss.Index
@@ -340,13 +340,13 @@ class PostgresTable(PostgresReader):
         vector = vector_name(columns, vectors[collection], column, self.name)
         key = chosen(columns, id_column or (keys[0] if len(keys) == 1 else None), ['id'], self.name, 'column', 'id_column')
         self.id, self.type = sql.column(key, columns[key]), columns[key].python_type
-        source, there = sql.table(table, schema=schema or None), sql.column(vector).is_not(None)
-        self.select = sql.select(self.id, sql.column(vector, columns[vector]), sql.column(text) if (text := text_name(columns, text_column, self.name)) else sql.null()).select_from(source).where(there)
+        self.text, source, there = text_name(columns, text_column, self.name), sql.table(table, schema=schema or None), sql.column(vector).is_not(None)
+        self.select = sql.select(self.id, sql.column(vector, columns[vector]), sql.column(self.text) if self.text else sql.null()).select_from(source).where(there)
         ready(self, (i for part in self.stream(sql.select(self.id).select_from(source).where(there), 10_000) for i, in part))
 
     def from_found(self, ids, found): # found: id -> row of `select`
         rows = in_order(found, ids, self.name)
-        return stored_rows(ids, [np.asarray(row[1], float) for row in rows], [row[2] for row in rows], self.name)
+        return stored_rows(ids, [np.asarray(row[1], float) for row in rows], [row[2] for row in rows], self.name, self.text)
 
     def scan(self, size):
         for part in self.stream(self.select.order_by(self.id), size): yield self.from_found([str(row[0]) for row in part], {str(row[0]): row for row in part})
@@ -385,10 +385,11 @@ class SqliteVecTable(VectorStore):
         vector = vector_name(columns, kinds, column, self.name)
         if kinds[vector].lower() not in ('float', 'f32'): raise ValueError(f'{self.name}: the column {vector!r} holds {kinds[vector]}: expected floating-point numbers. Quantized vectors must be scaled back first.')
         self.key = 'v.' + quoted(next((name for name,is_key in columns.items() if is_key), 'rowid'))
+        self.text = text_column if '.' in (text_column or '') else text_name(columns, text_column, self.name)
         if '.' in (text_column or ''):
             source, _, name = text_column.partition('.')
             text = f'(SELECT o.{quoted(name)} FROM {quoted(source)} o WHERE o.rowid = {self.key})'
-        else: text = quoted(found) if (found := text_name(columns, text_column, self.name)) else 'NULL'
+        else: text = quoted(self.text) if self.text else 'NULL'
         self.source = f'FROM {quoted(table)} v'
         self.select = f'SELECT {self.key}, v.{quoted(vector)}, {text} {self.source}'
         ready(self, self.own_ids())
@@ -400,7 +401,7 @@ class SqliteVecTable(VectorStore):
 
     def from_found(self, found): # rows of `select`
         ids, vectors, texts = zip(*found)
-        return stored_rows([*map(str, ids)], [np.frombuffer(v, np.float32) for v in vectors], texts, self.name)
+        return stored_rows([*map(str, ids)], [np.frombuffer(v, np.float32) for v in vectors], texts, self.name, self.text)
 
     def scan(self, size):
         found = self.database.execute(self.select)

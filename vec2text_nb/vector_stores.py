@@ -87,7 +87,7 @@ class ScannedFile(VectorStore):
     def scan(self, size):
         start = 0
         for vectors,*texts,n in self.blocks([self.column] + [self.text]*bool(self.text), size):
-            yield stored_rows(id_texts(self.ids[start:start+n]), vectors, texts[0] if texts else None, self.name)
+            yield stored_rows(id_texts(self.ids[start:start+n]), vectors, texts[0] if texts else None, self.name, self.text)
             start += n
 
     def pick(self, places): return kept_rows(self.scan(1000), places, id_texts(self.ids[places]))
@@ -117,9 +117,11 @@ class ParquetFile(ScannedFile):
 class LinesFile(ScannedFile):
     "A file with one JSON object per line"
     def __init__(self, path:Path, column:str|None=None, text_column:str|None=None, id_column:str|None=None): # as for `ScannedFile`
-        _, first = next(json_rows(path), ('', {}))
-        if not first: raise ValueError(f'{path} is empty: it holds no vectors.')
-        super().__init__(path, first, [name for name,value in first.items() if isinstance(value, list)], column, text_column, id_column)
+        lists = {} # column -> does it hold lists? Not every row has every column
+        for _,row in islice(json_rows(path), 1000):
+            for name,value in row.items(): lists[name] = lists.get(name, False) or isinstance(value, list)
+        if not lists: raise ValueError(f'{path} is empty: it holds no vectors.')
+        super().__init__(path, lists, filter(lists.get, lists), column, text_column, id_column)
 
     def blocks(self, columns, size):
         rows = json_rows(self.path)
@@ -172,7 +174,7 @@ def open_store(
     where:str|Path, # a file, a folder or an address, as in the table above
     collection:str|None=None, # or table; None: the only one there is
     *, column:str='embedding', # of the vectors
-    text_column:str|None=None, # None: the first usual name that there is, if any
+    text_column:str|None=None, # None: the first usual name that there is, if any; '': no texts
     id_column:str|None=None # None: the key, the column id or positions; '': positions
 ) -> VectorStore: # use it as a context manager, or call close
     "Open a collection for reading only. Raises `ValueError`, `ImportError` or an `OSError` in one line that never holds a password, `RuntimeError` for what a client says."
