@@ -352,7 +352,7 @@ def invert_aligned(
     score:bool=True # False, without steps only: the other embedder is not called at all
 ) -> Inversion:
     "Texts whose vectors by the other embedder come close to the targets. Raises as `invert` does."
-    check_options(num_steps, sequence_beam_width, batch_size, max_length, no_repeat_ngram_size, corrector, edits, sampling, keep_best)
+    check_options(num_steps, sequence_beam_width, batch_size, max_length, no_repeat_ngram_size, corrector, edits, sampling, keep_best, score, progress)
     targets = check_embeddings(embeddings, corrector.dim, corrector.embedder_name).to(corrector.device)
     if not len(targets): return Inversion([], [], [], [])
     length = max_length or corrector.max_length

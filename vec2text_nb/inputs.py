@@ -6,13 +6,14 @@
 __all__ = ['VECTOR_KEYS', 'TEXT_KEYS', 'HINTS', 'NORMS', 'which_key', 'has_rows', 'why_not_rows', 'list_some', 'table_columns',
            'is_missing', 'is_number', 'reading_hint', 'kind_of', 'hint_for', 'as_floats', 'dense_tensor', 'array_of',
            'what_of_table', 'numbers_or_rows', 'numbers_in', 'check_row', 'vector_inside', 'row_of', 'stack_rows',
-           'as_matrix', 'name_rows', 'why_so_wide', 'check_embeddings', 'check_states', 'why_not_text', 'as_texts',
-           'text_ids', 'what_is_lost', 'writing_losses', 'check_embedder', 'embed_hypotheses', 'check_initial']
+           'as_matrix', 'as_vector', 'as_numbers', 'name_rows', 'why_so_wide', 'check_embeddings', 'check_states',
+           'why_not_text', 'as_texts', 'text_ids', 'what_is_lost', 'writing_losses', 'check_embedder',
+           'embed_hypotheses', 'check_initial']
 
 # %% ../nbs/02c_inputs.ipynb #16185dfa
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from numbers import Number
 from pathlib import Path
@@ -248,6 +249,33 @@ def as_matrix(
     if len(e) and not e.numel(): raise ValueError(f'The embeddings are {len(e)} rows without a number.')
     return e.view(-1, e.shape[-1]) if len(e) else torch.empty(0, 0, device='cpu', dtype=torch.float32)
 
+# %% ../nbs/02c_inputs.ipynb #5d1e7a30
+def as_vector(
+    x, # in any form, see `as_matrix`: (D,) or (1, D); whole numbers are taken as they are
+    what:str # its name, for the error message
+) -> Tensor: # (D,) float32, a copy
+    "One vector. Raises `TypeError` or `ValueError` for none, several, NaN and infinity."
+    try:
+        if isinstance(x, list|tuple) and x and all(map(is_number, x)): x = numbers_in([*x], 'The vector')
+        e = as_matrix(x*1. if isinstance(x, np.ndarray|Tensor) and kind_of(x) == 'i' else x)
+    except (TypeError, ValueError) as err: raise type(err)(f'{what}: {err}') from err
+    if len(e) != 1: raise ValueError(f'{what} holds {len(e)} vectors: expected one, of shape (D,) or (1, D).')
+    if not e.isfinite().all(): raise ValueError(f'{what} holds NaN or, in float32, infinity.')
+    return e[0]
+
+def as_numbers(
+    x, # list, array, column or generator of numbers, or one number
+    what:str # its name, for the error message
+) -> Tensor: # (N,) float64 on the CPU
+    "Numbers in any form. Raises `TypeError` or `ValueError` for what is no number, NaN and infinity."
+    if not is_number(x) and (why := why_not_rows(x, ())): raise TypeError(f'{what} {why}; expected numbers.')
+    found = [x] if is_number(x) else numbers_or_rows(x)
+    if isinstance(found, list): found = numbers_in(found, what)
+    if found.ndim != 1 or kind_of(found) not in 'fi': raise TypeError(f'{what} has shape {tuple(found.shape)} and type {str(found.dtype).removeprefix("torch.")}: expected numbers of shape (N,).')
+    numbers = found.detach().double().cpu() if isinstance(found, Tensor) else torch.from_numpy(np.array(found, np.float64))
+    if not numbers.isfinite().all(): raise ValueError(f'{what} holds NaN or infinity: expected numbers.')
+    return numbers
+
 # %% ../nbs/02c_inputs.ipynb #6c0c1ffb
 NORMS = (1e-3, 1e4) # the lengths of real embeddings lie well inside
 
@@ -279,12 +307,12 @@ def check_embeddings(
 
 def check_states(
     states:Tensor, # (B, ...) of a model
-    first:int=0 # number of the first target among them
+    rows:Sequence[int]|None=None # numbers of the targets, B, of which some may be equal; None: unknown
 ) -> None:
     "Raise `ValueError` if a model computed NaN or infinity, naming the targets"
     if (bad := ~states.flatten(1).isfinite().all(1)).any():
-        rows = list_some([first+i for i in bad.nonzero()[:,0].tolist()])
-        raise ValueError(f'The model computes NaN or infinity for the embeddings in rows {rows}: they are too large for {str(states.dtype).removeprefix("torch.")}, or its weights are damaged. Load it with dtype=torch.float32, or pass the vectors as their embedder gives them.')
+        which = 'some of the embeddings' if rows is None else f'the embeddings in rows {list_some([*dict.fromkeys(rows[i] for i in bad.nonzero()[:,0].tolist())])}'
+        raise ValueError(f'The model computes NaN or infinity for {which}: they are too large for {str(states.dtype).removeprefix("torch.")}, or its weights are damaged. Load it with dtype=torch.float32, or pass the vectors as their embedder gives them.')
 
 # %% ../nbs/02c_inputs.ipynb #b0f401ba
 def why_not_text(
