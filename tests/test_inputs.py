@@ -10,7 +10,9 @@ import sys
 import threading
 import warnings
 from decimal import Decimal
+from fractions import Fraction
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -18,6 +20,7 @@ import pyarrow as pa
 import pytest
 import scipy.sparse
 import torch
+from transformers.utils import ModelOutput
 
 import vec2text_nb as v
 from vec2text_nb import decoding, inputs
@@ -159,6 +162,44 @@ def test_the_callers_vectors_stay_as_they_are():
 def test_what_is_no_vector_is_one_line(given, says):
     message = refused(lambda: as_matrix(given))
     assert says in message and "\n" not in message and len(message) < 300
+
+
+POINT = SimpleNamespace(vector=L[0])
+
+
+class Response:
+    "As the responses of clients that are made with pydantic: its fields can be looped over"
+    model_fields = {"points": None, "time": None}
+    def __init__(self, points): self.points = points
+    def __iter__(self): return iter(vars(self).items())
+
+
+@pytest.mark.parametrize("given, says", [
+    ({"object": "list", "data": [{"object": "embedding", "embedding": L[0]}]}, "pass [d['embedding'] for d in x['data']]"),
+    (ModelOutput(last_hidden_state=E[None], pooler_output=E[:1]), "pass x['pooler_output'], or x['last_hidden_state'] pooled"),
+    (ModelOutput(last_hidden_state=E[None]), "pass x['last_hidden_state'] pooled over the tokens"),
+    ({"ids": ["a"], "embeddings": None, "documents": ["a"]}, "include=['embeddings']"),
+    (([POINT, POINT], None), "pass [point.vector for point in x[0]]"), (([POINT], "next"), "pass [point.vector for point in x[0]]"),
+    (([SimpleNamespace(vector=None)], None), "with_vectors=True"), (Response([POINT]), "pass [point.vector for point in x.points]"),
+    (Response([]), "the fields points, time (Response): pass the one"), (memoryview(A[0].tobytes()), "np.frombuffer(embeddings"),
+    ([np.ma.masked_array(A[0], [0, 1]), A[1]], "Row 0 of the embeddings is masked at positions 1"),
+    (np.ma.masked_array(A[0], [0, 1]), "The embeddings are masked at positions 1"), (np.ma.masked, "masked at positions 0"),
+    (pd.DataFrame({"1": [".5"], "2": ["-1e-3"]}), "np.asarray(table).astype('float32')"),
+    ([[.5, 10**400], [1., 2.]], "Row 0 of the embeddings holds at position 1 what cannot be a float (int: int too large"),
+    ([10**400, 1], "The vector holds at position 0"), ([[.5, Fraction(10**400, 3)]], "(Fraction: "), ([[Decimal("sNaN")]], "(Decimal: "),
+    (np.ma.masked_array(3.), "shape ()"), (np.array(None, object), "an array without dimensions that holds None"),
+    (np.array({"a": L}, object), "x.item() is what is in it")])
+def test_what_libraries_give_is_named(given, says):
+    message = refused(lambda: as_matrix(given))
+    assert says in message and "\n" not in message and len(message) < 300
+
+
+def test_no_vectors_under_a_mask(): assert as_matrix(np.ma.masked_array(np.empty((0, 2)))).shape == (0, 0)
+
+
+def test_numbers_that_numpy_was_told_to_watch():
+    "A number that is too small for float32 is zero there"
+    with np.errstate(all="raise"): assert as_matrix(np.array([[1., 1e-60, 1e-45]])).tolist()[0][:2] == [1., 0.]
 
 
 def test_numbers_that_float32_cannot_hold():
