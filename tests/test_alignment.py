@@ -74,7 +74,7 @@ def test_pairs_in_any_form_and_what_are_none(pair, texts):
     no_embedder = Corrector(pair.inversion_model, None, None, pair.tokenizer)
     for given, says in [
         ((pair.embedder, pair, "a string of many characters, more than the fifty texts that a map needs"), "texts is one string"),
-        ((pair.embedder, pair, pd.DataFrame({"t": texts})), "table['t']"), ((pair.embedder, pair, ["a"]*60), "1 different texts are too"),
+        ((pair.embedder, pair, pd.DataFrame({"t": texts})), "table['t']"), ((pair.embedder, pair, ["a"]*60), "60 texts (1 distinct) are"),
         ((pair.embedder, pair, [*texts[:-1], None]), "texts has no text in rows 119"), (("gtr_base", pair, texts), "embedder is 'gtr_b"),
         ((pair, pair.embedder, texts), "embedder is Corrector for"), ((pair.embedder, "all-MiniLM-L6-v2", texts), "The pair is 'all-M"),
         ((None, pair, texts), "embedder is None"), ((pair.embedder, None, texts), "The pair is None"),

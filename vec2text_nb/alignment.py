@@ -136,7 +136,7 @@ def check_ends(
 def check_pairs(texts:Sequence[str], vectors, least:int=50) -> None:
     "Raise `ValueError` if there are too few pairs, or not a vector for each text"
     different = len({*texts})
-    if different < least: raise ValueError(f"{different}{' different' if different < len(texts) else ''} texts are too few to fit a map: expected {least} or more, better some thousand.")
+    if different < least: raise ValueError(f"{len(texts)} texts{f' ({different} distinct)' if different < len(texts) else ''} are too few to fit a map: expected {least} distinct ones or more, better some thousand.")
     if vectors is not None and len(vectors) != len(texts): raise ValueError(f'There are {len(vectors)} vectors for {len(texts)} texts: expected one each, in the same order.')
 
 # %% ../nbs/06a_alignment.ipynb #90fba6cb
