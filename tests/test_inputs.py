@@ -10,7 +10,9 @@ import sys
 import threading
 import warnings
 from decimal import Decimal
+from fractions import Fraction
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -18,12 +20,13 @@ import pyarrow as pa
 import pytest
 import scipy.sparse
 import torch
+from transformers.utils import ModelOutput
 
 import vec2text_nb as v
 from vec2text_nb import decoding, inputs
 from vec2text_nb.edits import Edits
 from vec2text_nb.inputs import as_matrix, as_texts, text_ids, what_is_lost, writing_losses
-from vec2text_nb.inversion import Sampling
+from vec2text_nb.inversion import Sampling, interpolate
 
 E = torch.tensor([[.5, .25], [1., 0.], [-2., 8.]])
 A, L = E.numpy(), E.tolist()
@@ -161,6 +164,44 @@ def test_what_is_no_vector_is_one_line(given, says):
     assert says in message and "\n" not in message and len(message) < 300
 
 
+POINT = SimpleNamespace(vector=L[0])
+
+
+class Response:
+    "As the responses of clients that are made with pydantic: its fields can be looped over"
+    model_fields = {"points": None, "time": None}
+    def __init__(self, points): self.points = points
+    def __iter__(self): return iter(vars(self).items())
+
+
+@pytest.mark.parametrize("given, says", [
+    ({"object": "list", "data": [{"object": "embedding", "embedding": L[0]}]}, "pass [d['embedding'] for d in x['data']]"),
+    (ModelOutput(last_hidden_state=E[None], pooler_output=E[:1]), "pass x['pooler_output'], or x['last_hidden_state'] pooled"),
+    (ModelOutput(last_hidden_state=E[None]), "pass x['last_hidden_state'] pooled over the tokens"),
+    ({"ids": ["a"], "embeddings": None, "documents": ["a"]}, "include=['embeddings']"),
+    (([POINT, POINT], None), "pass [point.vector for point in x[0]]"), (([POINT], "next"), "pass [point.vector for point in x[0]]"),
+    (([SimpleNamespace(vector=None)], None), "with_vectors=True"), (Response([POINT]), "pass [point.vector for point in x.points]"),
+    (Response([]), "the fields points, time (Response): pass the one"), (memoryview(A[0].tobytes()), "np.frombuffer(embeddings"),
+    ([np.ma.masked_array(A[0], [0, 1]), A[1]], "Row 0 of the embeddings is masked at positions 1"),
+    (np.ma.masked_array(A[0], [0, 1]), "The embeddings are masked at positions 1"), (np.ma.masked, "masked at positions 0"),
+    (pd.DataFrame({"1": [".5"], "2": ["-1e-3"]}), "np.asarray(table).astype('float32')"),
+    ([[.5, 10**400], [1., 2.]], "Row 0 of the embeddings holds at position 1 what cannot be a float (int: int too large"),
+    ([10**400, 1], "The vector holds at position 0"), ([[.5, Fraction(10**400, 3)]], "(Fraction: "), ([[Decimal("sNaN")]], "(Decimal: "),
+    (np.ma.masked_array(3.), "shape ()"), (np.array(None, object), "an array without dimensions that holds None"),
+    (np.array({"a": L}, object), "x.item() is what is in it")])
+def test_what_libraries_give_is_named(given, says):
+    message = refused(lambda: as_matrix(given))
+    assert says in message and "\n" not in message and len(message) < 300
+
+
+def test_no_vectors_under_a_mask(): assert as_matrix(np.ma.masked_array(np.empty((0, 2)))).shape == (0, 0)
+
+
+def test_numbers_that_numpy_was_told_to_watch():
+    "A number that is too small for float32 is zero there"
+    with np.errstate(all="raise"): assert as_matrix(np.array([[1., 1e-60, 1e-45]])).tolist()[0][:2] == [1., 0.]
+
+
 def test_numbers_that_float32_cannot_hold():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -182,6 +223,15 @@ def test_numbers_that_a_model_cannot_compute():
     e = broken.embedder.encode(["a boat"])
     with torch.no_grad(): broken.inversion_model.embedding_transform[0].weight.mul_(6e4)
     assert "in rows 0: they are too large for float16" in refused(lambda: v.invert_embeddings(e*1e3, broken), ValueError)
+    broken = v.load_pretrained_corrector(device="cpu", dtype="float16")
+    with torch.no_grad(): broken.corrector_model.layernorm.weight.mul_(6e4)
+    assert "in rows 0: they are too large for float16" in refused(lambda: broken.invert(e, 1), ValueError)
+    broken = v.load_pretrained_corrector(device="cpu")
+    with torch.no_grad(): broken.corrector_model.embedding_transform_1[0].bias[0] = float("nan")
+    more = broken.embedder.encode(["a boat", "the law"])
+    for options in (dict(), dict(keep_best=False), dict(initial=["a", "b"]), dict(sampling=Sampling())):
+        assert "for the embeddings in rows 0, 1: they are" in refused(lambda o=options: broken.invert(more, 2, 2, **o), ValueError)
+    assert "for some of the embeddings: they are" in refused(lambda: broken.invert(more, edits=Edits(rounds=1)), ValueError)
     broken = v.load_pretrained_corrector(device="cpu")
     broken.embedder.encode = lambda texts, **_: torch.full((len(texts), 384), float("nan"))
     assert "gives NaN or infinity for" in refused(lambda: broken.invert(e, 1), ValueError)
@@ -315,12 +365,72 @@ def test_whole_numbers_of_numpy(pair, target):
 
 
 @pytest.mark.parametrize("options, says", [
-    (dict(keep_best="False"), "keep_best is 'False': expected True or False"), (dict(sampling=True), "expected Sampling()"),
+    (dict(keep_best="False"), "keep_best is 'False': expected True or False"),
+    (dict(progress="no"), "progress is 'no': expected True"), (dict(sampling=True), "expected Sampling()"),
     (dict(sampling=dict(top_p=.9)), "expected Sampling()"), (dict(sampling=Edits()), "expected Sampling()"),
     (dict(num_steps=10**9), "10000 or less"), (dict(num_steps=np.array([1, 2])), "whole number"), (dict(num_steps=1,
     sequence_beam_width=10**9), "1024 or less"), (dict(num_steps=1, max_length=10**30), "16384 or less")])
 def test_options_that_cannot_be_meant(pair, target, options, says):
     assert says in refused(lambda: v.invert_embeddings(target, pair, **options))
+
+
+def test_switches_are_true_or_false(pair, target):
+    for options in (dict(score="False"), dict(score=None), dict(progress="no"), dict(progress=1)):
+        message = refused(lambda options=options: pair.invert(target, **options), TypeError)
+        assert "expected True or False" in message and message.startswith(next(iter(options)))
+        if "progress" in options: assert message == refused(lambda options=options: pair.embedder.encode(["a"], **options), TypeError)
+
+
+@pytest.mark.parametrize("how, says", [
+    (dict(prior="x"), "prior is 'x': expected a number"), (dict(prior=None), "prior is None"), (dict(prior=True), "prior is True"),
+    (dict(prior=float("nan")), "prior is nan: expected a finite number"), (dict(prior=-float("inf")), "prior is -inf"),
+    (dict(rounds=10**9), "rounds is 1000000000: expected 10000 or less"), (dict(beam=2000), "1024 or less"),
+    (dict(proposals=10**9), "10000 or less")])
+def test_edits_that_cannot_be_meant(how, says): assert says in refused(lambda: Edits(**how))
+
+
+def test_the_command_limits_edits(capsys):
+    from vec2text_nb.cli import invert_main
+    assert invert_main(["hello", "--steps", "0", "--edits", "1000000000", "--device", "cpu"]) == 2
+    assert "1000000000: expected 10000 or less" in capsys.readouterr().err
+
+
+def test_models_left_in_training_mode_answer_as_in_eval_mode(pair, target):
+    "Without dropout; and each part is in the mode that it was in"
+    models = pair.inversion_model, pair.corrector_model, pair.embedder.model
+    want = pair.invert(target, 2, 2)
+    for m in models: m.train()
+    pair.embedder.model.embeddings.eval()
+    try:
+        assert torch.equal(pair.embedder.encode(["a small boat on a calm lake"]), target)
+        found = pair.invert(target, 2, 2)
+        assert (found.texts, found.cosines) == (want.texts, want.cosines)
+        assert all(m.training for m in models) and not pair.embedder.model.embeddings.training
+    finally:
+        for m in models: m.eval()
+
+
+@pytest.mark.parametrize("a, b", [([0, 10], [10, 0]), (torch.tensor([0, 10]), torch.tensor([10., 0.])),
+    (np.array([0, 10], "i2"), (10., 0.)), (torch.tensor([[0., 10.]]), torch.tensor([10., 0.]).half()),
+    (pd.Series([0., 10.]), np.array([[10., 0.]]))])
+def test_vectors_in_any_form_are_interpolated(a, b):
+    for weights in (.5, [.5], np.array([.5]), pd.Series([.5]), (w for w in [.5]), np.float32(.5), torch.tensor([.5], dtype=torch.float64)):
+        assert interpolate(a, b, weights).tolist() == [[5., 5.]]
+    assert torch.allclose(interpolate(a, b, [0, 1, .5], True), torch.tensor([[0., 10.], [10., 0.], [50**.5]*2]), atol=1e-5)
+    assert interpolate(a, b, []).shape == (0, 2)
+
+
+@pytest.mark.parametrize("given, says", [
+    ((E[:2], E[1:], [0, 1]), "a holds 2 vectors: expected one"), ((E[0]*0, E[0], [.5], True), "zero vector has no direction"),
+    ((E[0], E[0, :1], [.5]), "a is 2 wide, and b is 1 wide"), ((E[0], E[0], "half"), "weights holds 'h' (str)"),
+    ((E[0], E[0], None), "weights holds nothing (None)"), ((E[0], E[0], [float("nan")]), "weights holds NaN"),
+    ((E[0], E[0], E), "weights has shape (3, 2)"), ((E[0], E[0], {"a": 1}), "weights is a dict"),
+    ((E[0], [float("inf"), 1.], 0), "b holds"),
+    ((E[0], "a text", 0), "b: embeddings is a string"), ((None, E[0], 0), "a: embeddings is None"), (([], E[0], 0), "a holds 0 vectors"),
+    ((E[0], E[0], 0, "yes"), "spherical is 'yes': expected True or False")])
+def test_what_cannot_be_interpolated_is_one_line(given, says):
+    message = refused(lambda: interpolate(*given))
+    assert says in message and "\n" not in message
 
 
 def test_sampling_that_cannot_be_meant(pair, target):
@@ -459,8 +569,9 @@ def test_a_device_that_is_not_there(pair, device):
 def test_the_default_device_changes_nothing(pair, target):
     def work():
         return [v.invert_embeddings(target.tolist(), pair, 1, 2, edits=Edits(1, beam=2)), v.invert_embeddings(target, pair, 1, 2,
-            sampling=Sampling(top_p=.9)), v.invert_embeddings([], pair),
-                v.invert_strings(["a small boat"], pair), pair.embedder.encode(["a small boat"]).tolist(),
+            sampling=Sampling(top_p=.9)), v.invert_embeddings([], pair), [f.texts for f in pair.invert_stream(target, 1)],
+                v.invert_strings(["a small boat"], pair), interpolate([0., 1.], [1., 0.], .5).tolist(),
+                    pair.embedder.encode(["a small boat"]).tolist(),
                     v.load_pretrained_corrector(device="cpu").invert(target).texts]
     before = work()
     torch.set_default_device("meta")

@@ -53,6 +53,13 @@ def test_what_the_hub_lacks_is_named(hub):
         load_pretrained_corrector("text-embedding-ada-002")
 
 
+def test_a_hub_that_cannot_be_reached_is_said_to_be(hub, monkeypatch):
+    "And a name that is nearly right gets a suggestion all the same"
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    with pytest.raises(FileNotFoundError, match="and the hub cannot be reached: check the"): load_corrector("text-embedding-ada-002")
+    with pytest.raises(FileNotFoundError, match="cannot be reached.* Did you mean 'all-MiniLM-L6-v2'?"): load_corrector("All-MiniLM-L6-v2")
+
+
 def tiny(cls, dim, backbone, **config):
     torch.manual_seed(0)
     return cls(InversionConfig(backbone=backbone, embedder_dim=dim, num_repeat_tokens=2, max_seq_length=8, **config)).eval()

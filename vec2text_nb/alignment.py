@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['PAIR_SOURCES', 'STRENGTHS', 'SHARP', 'NOISE', 'PROPOSED', 'SEARCH', 'SEARCHED_ROUNDS', 'fit_ridge', 'Alignment',
-           'save_alignment', 'load_alignment', 'pair_texts', 'check_pairs', 'best_strength', 'align_embedder',
-           'local_estimate', 'AlignedCorrector', 'AlignedSearch', 'judge', 'refine_estimates', 'nearest_texts',
-           'aligned_edits', 'aligned_round', 'unreadable', 'judged_answers', 'invert_aligned', 'aligned_stream']
+           'alignment_file', 'save_alignment', 'load_alignment', 'pair_texts', 'check_ends', 'check_pairs',
+           'best_strength', 'align_embedder', 'local_estimate', 'AlignedCorrector', 'AlignedSearch', 'judge',
+           'refine_estimates', 'nearest_texts', 'aligned_edits', 'aligned_round', 'unreadable', 'judged_answers',
+           'invert_aligned', 'aligned_stream']
 
 # %% ../nbs/06a_alignment.ipynb #fadacc93
 from collections.abc import Sequence
@@ -24,12 +25,12 @@ from .counted_embedders import CountedEmbedder
 from .display import Hypothesis, Inversion
 from .edits import Edits, mean_logp, propose_edits
 from .embedders import Embedder
-from .inputs import check_embedder, check_embeddings, check_initial
+from .inputs import as_texts, check_embedder, check_embeddings, check_initial
 from .inversion import TOGETHER, Corrector, check_options, embed_candidates, read_off
 from .inversion import invert as invert_with_pair
 from .metrics import cosine
 from .sources import read_splits, sample_texts
-from .utilities import progress_bar, public_entry, write_atomically
+from .utilities import brief, output_file, progress_bar, public_entry, whole_number, write_atomically
 
 # %% ../nbs/06a_alignment.ipynb #7c0c2a47
 def fit_ridge(
@@ -37,20 +38,29 @@ def fit_ridge(
     e:Tensor, # the pair's vectors of the same texts (N, D)
     strength:float # of the ridge, in mean variances of a coordinate
 ) -> tuple[Tensor, Tensor, Tensor]: # weight (D', D), center (D',), offset (D,)
-    "The linear map that takes `a` closest to `e`"
+    "The linear map that takes `a` closest to `e`. Raises `ValueError` if the vectors in `a` are all the same."
     center, offset = a.mean(0), e.mean(0)
     x = (a-center).double()
-    ridge = strength*len(x)*x.var(0).mean()*torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
+    variance = x.var(0).mean()
+    if not variance > 1e-12*a.double().square().mean(): raise ValueError(f'The vectors of {len(a)} texts are all the same, so no map can be fitted to them: expected those of different texts.')
+    ridge = strength*len(x)*variance*torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
     return torch.linalg.solve(x.T@x + ridge, x.T@(e-offset).double()).float(), center, offset
 
 # %% ../nbs/06a_alignment.ipynb #5654296b
 @dataclass(frozen=True, eq=False)
 class Alignment:
-    "A map from the vectors of an embedder to those of the embedder that a pair was trained on"
+    "A map from the vectors of an embedder to those of the embedder that a pair was trained on. Raises `ValueError` for parts that do not fit together."
     weight:Tensor # (D', D)
     center:Tensor # (D',)
     offset:Tensor # (D,)
     facts:dict[str, str] # embedder, embedder_digest, to, to_digest, pairs, held_out_cosine, strength, date
+
+    def __post_init__(self):
+        parts = self.weight, self.center, self.offset
+        shapes, types = [tuple(part.shape) for part in parts], {part.dtype for part in parts}
+        if len(shapes[0]) != 2 or shapes[1:] != [shapes[0][:1], shapes[0][1:]]: raise ValueError(f"weight, center and offset of the map have the shapes {', '.join(map(str, shapes))}: expected (M, D), (M,) and (D,).")
+        if types != {torch.float32}: raise ValueError(f"weight, center and offset of the map are of type {', '.join(sorted(str(t).removeprefix('torch.') for t in types))}: expected float32.")
+        if not all(part.isfinite().all() for part in parts): raise ValueError('The map holds NaN or infinity.')
 
     def __call__(self, vectors:Tensor) -> Tensor: # (N, D') -> (N, D), not scaled to length 1
         return (vectors.to(self.weight) - self.center)@self.weight + self.offset
@@ -67,33 +77,44 @@ class Alignment:
                 'what it reads is a lower bound').format(**self.facts)
 
 # %% ../nbs/06a_alignment.ipynb #654909b7
+def alignment_file(path:str|Path) -> Path: # ~ is the home folder
+    "The file as a path. Raises `TypeError` or `ValueError` for what is no name of a file."
+    if not isinstance(path, str|Path): raise TypeError(f'path is {brief(path)} ({type(path).__name__}): expected the name of a safetensors file.')
+    if not str(path).strip(): raise ValueError('path is empty: expected the name of a safetensors file.')
+    return Path(path).expanduser()
+
 def save_alignment(alignment:Alignment, path:str|Path) -> None:
-    "Write the map and its facts to a safetensors file"
+    "Write the map and its facts to a safetensors file. Raises `TypeError`, `ValueError` or `OSError` if `path` is no file to write."
+    file = output_file(alignment_file(path))
     tensors = {name: getattr(alignment, name).cpu().contiguous() for name in ('weight', 'center', 'offset')}
-    write_atomically(Path(path), lambda file: file.write(tensors_as_bytes(tensors, alignment.facts)))
+    write_atomically(file, lambda f: f.write(tensors_as_bytes(tensors, alignment.facts)))
 
 Alignment.save = save_alignment
 
 # %% ../nbs/06a_alignment.ipynb #86aaefc5
 def load_alignment(path:str|Path) -> Alignment:
-    "Read what `save_alignment` wrote. Raises `FileNotFoundError` or `ValueError`."
-    if not Path(path).is_file(): raise FileNotFoundError(f'There is no alignment {path}: make one with align_embedder, and save it.')
+    "Read what `save_alignment` wrote. Raises `FileNotFoundError`, `TypeError` or `ValueError`."
+    file = alignment_file(path)
+    if not file.is_file(): raise FileNotFoundError(f'There is no alignment {path}: make one with align_embedder, and save it.')
     try:
-        with safe_open(path, 'pt') as file: tensors, facts = {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
+        with safe_open(file, 'pt') as f: tensors, facts = {name: f.get_tensor(name).clone() for name in f.keys()}, f.metadata() or {}   # copies, as the file may be overwritten
         return Alignment(**tensors, facts={name: facts[name] for name in 'embedder embedder_digest to to_digest pairs held_out_cosine strength date'.split()})
     except (SafetensorError, TypeError, KeyError) as err: raise ValueError(f'{path} is not an alignment as align_embedder(...).save writes it.') from err
+    except ValueError as err: raise ValueError(f'{path} is damaged: {err} Make the alignment again.') from err
 
 # %% ../nbs/06a_alignment.ipynb #67499ba9
 PAIR_SOURCES = 'wordnet', 'mails', 'speeches', 'dialogs', 'messages:4000', 'records:4000', 'manuals'
 
 def pair_texts(
-    n:int=4000, # at most; small sources give fewer
-    seed:int=0,
+    n:int=4000, # at most, 1 or more; small sources give fewer
+    seed:int=0, # 0 or more
     sources:Sequence[str]=PAIR_SOURCES # those that are not installed are left out
 ) -> list[str]: # each once
-    "Texts to align with. Raises `FileNotFoundError` if no source is installed."
+    "Texts to align with. Raises `FileNotFoundError` if no source is installed, `TypeError` or `ValueError` for numbers and names that are none."
+    whole_number('n', n, 1)
+    whole_number('seed', seed, 0)
     found, missing = [], []
-    for name in sources:
+    for name in as_texts(sources, 'sources'):
         try: found.append(read_splits(name)['train'])
         except (FileNotFoundError, ImportError) as err: missing.append(str(err))
     if not found: raise FileNotFoundError(f"No texts to align with: pass texts=. {' '.join(missing)}")
@@ -103,9 +124,19 @@ def pair_texts(
 # %% ../nbs/06a_alignment.ipynb #b27911d5
 STRENGTHS = .001, .003, .01, .03, .1, .3, 1.   # in mean variances of a coordinate
 
+def check_ends(
+    embedder, # the other one
+    pair # a `Corrector` of the one that the map leads to
+) -> None:
+    "Raise `TypeError` or `ValueError` for what is no embedder, or no pair"
+    if not isinstance(embedder, Embedder): raise TypeError(f'embedder is {brief(embedder)} ({type(embedder).__name__}): expected what load_embedder returns.')
+    if not isinstance(pair, Corrector): raise TypeError(f'The pair is {brief(pair)} ({type(pair).__name__}): expected what load_pretrained_corrector or load_corrector returns.')
+    if hasattr(pair, 'alignment'): raise ValueError('The pair reads through an alignment already: pass its .pair.')
+
 def check_pairs(texts:Sequence[str], vectors, least:int=50) -> None:
     "Raise `ValueError` if there are too few pairs, or not a vector for each text"
-    if len(texts) < least: raise ValueError(f'{len(texts)} texts are too few to fit a map: expected {least} or more, better some thousand.')
+    different = len({*texts})
+    if different < least: raise ValueError(f"{len(texts)} texts{f' ({different} distinct)' if different < len(texts) else ''} are too few to fit a map: expected {least} distinct ones or more, better some thousand.")
     if vectors is not None and len(vectors) != len(texts): raise ValueError(f'There are {len(vectors)} vectors for {len(texts)} texts: expected one each, in the same order.')
 
 # %% ../nbs/06a_alignment.ipynb #90fba6cb
@@ -124,17 +155,19 @@ def best_strength(
 def align_embedder(
     embedder:Embedder, # the other one
     corrector:Corrector, # of the pair, with its embedder
-    texts:Sequence[str]|None=None, # in random order; None: `pair_texts`
-    vectors=None, # the other embedder's vectors of `texts`, if they are there (N, D')
+    texts=None, # list, column or generator of str, in random order, see `as_texts`; None: `pair_texts`
+    vectors=None, # the other embedder's vectors of `texts`, if they are there (N, D'), see `as_matrix`
     n:int=4000, seed:int=0, # of `pair_texts`
     progress:bool|None=None # see `progress_bar`
 ) -> Alignment:
-    "Fit the map from one embedder to the embedder of a pair. Raises `ValueError` for too few pairs or vectors that do not fit."
+    "Fit the map from one embedder to the embedder of a pair. Raises `ValueError` for too few pairs or vectors that do not fit, `TypeError` for arguments of another kind."
+    check_ends(embedder, corrector)
     check_embedder(corrector, "An alignment leads to the vectors of the pair's own embedder")
-    texts = pair_texts(n, seed) if texts is None else [*texts]
+    texts = pair_texts(n, seed) if texts is None else as_texts(texts, 'texts')
+    if vectors is not None: vectors = check_embeddings(vectors, embedder.dim, embedder.name)
     check_pairs(texts, vectors)
     limit = corrector.max_length
-    a = embedder.encode(texts, max_tokens=limit, progress=progress) if vectors is None else check_embeddings(vectors, embedder.dim, embedder.name)
+    a = embedder.encode(texts, max_tokens=limit, progress=progress) if vectors is None else vectors
     e = corrector.embedder.encode(texts, max_tokens=limit, progress=progress)
     a = a.to(e)
     strength, held_out = best_strength(a, e)
@@ -159,17 +192,20 @@ def local_estimate(
 
 # %% ../nbs/06a_alignment.ipynb #290a358d
 class AlignedCorrector(Corrector):
-    "A pair that reads the vectors of another embedder. Raises `ValueError` if the alignment was made for other embedders."
+    "A pair that reads the vectors of another embedder. Raises `ValueError` if the alignment was made for other embedders, `TypeError` for parts of another kind."
     def __init__(self,
         pair:Corrector, # with its embedder
         embedder:Embedder, # the other one
         alignment:Alignment,
         price:float|None=None # of the other embedder, dollars for a million tokens
     ):
+        check_ends(embedder, pair)
+        if not isinstance(alignment, Alignment): raise TypeError(f'alignment is {brief(alignment)} ({type(alignment).__name__}): expected what align_embedder or load_alignment returns.')
         facts = alignment.facts
         for what,found,name,digest in [('', embedder, 'embedder', 'embedder_digest'), (' to', pair.embedder, 'to', 'to_digest')]:
             if found is None or found.digest != facts[digest]:
                 raise ValueError(f"The alignment was made{what or ' for'} {facts[name]} ({facts[digest][:8]}), and this is {found and f'{found.name} ({found.digest[:8]})'}: make another one with align_embedder.")
+        if (given := tuple(alignment.weight.shape)) != (embedder.dim, pair.dim): raise ValueError(f'The alignment leads from vectors of {given[0]} numbers to those of {given[1]}, but {embedder.name} gives {embedder.dim}, and the pair reads {pair.dim}: make another one with align_embedder.')
         super().__init__(pair.inversion_model, pair.corrector_model, embedder if isinstance(embedder, CountedEmbedder) else CountedEmbedder(embedder, price), pair.tokenizer)
         self.pair = Corrector(pair.inversion_model, pair.corrector_model, CountedEmbedder(pair.embedder) if not isinstance(pair.embedder, CountedEmbedder) else pair.embedder, pair.tokenizer)
         self.alignment = alignment.to(pair.device)
@@ -316,7 +352,7 @@ def invert_aligned(
     score:bool=True # False, without steps only: the other embedder is not called at all
 ) -> Inversion:
     "Texts whose vectors by the other embedder come close to the targets. Raises as `invert` does."
-    check_options(num_steps, sequence_beam_width, batch_size, max_length, no_repeat_ngram_size, corrector, edits, sampling, keep_best)
+    check_options(num_steps, sequence_beam_width, batch_size, max_length, no_repeat_ngram_size, corrector, edits, sampling, keep_best, score, progress)
     targets = check_embeddings(embeddings, corrector.dim, corrector.embedder_name).to(corrector.device)
     if not len(targets): return Inversion([], [], [], [])
     length = max_length or corrector.max_length

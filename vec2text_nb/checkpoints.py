@@ -162,6 +162,7 @@ def checkpoint_folder(
     except (HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError) as err:
         hint = ' Pass the id OWNER/NAME, not an address.' if '://' in str(name_or_folder) else ' HF_HUB_OFFLINE is set, so nothing is downloaded.' if constants.HF_HUB_OFFLINE else ''
         at = f' (revision {revision})' if revision else ''
+        if isinstance(err, LocalEntryNotFoundError) and not constants.HF_HUB_OFFLINE: raise FileNotFoundError(f'{str(name_or_folder)!r}{at} is neither a folder nor a checkpoint in the local cache of the hub, and the hub cannot be reached: check the network connection, or pass a folder.') from err
         raise FileNotFoundError(f"{str(name_or_folder)!r}{at} is neither a folder nor a checkpoint that the hub (or its local cache) has: {type(err).__name__}.{hint}") from err
 
 # %% ../nbs/04a_checkpoints.ipynb #49d660f3

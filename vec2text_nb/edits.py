@@ -16,7 +16,8 @@ from torch import Tensor
 
 from .decoding import pad_ids
 from .display import Hypothesis
-from .utilities import whole_number
+from .inputs import check_states
+from .utilities import real_number, whole_number
 
 # %% ../nbs/05b_edits.ipynb #48e3a5ef
 def edit_ids(
@@ -46,8 +47,9 @@ def next_token_logp(
     inputs:Sequence[Tensor], # what its `encode` takes, N rows
     ids:Sequence[tuple[int, ...]] # N texts, the start token first
 ) -> Tensor: # (N, L, V)
-    "Log probabilities of the token after each position"
+    "Log probabilities of the token after each position. Raises `ValueError` if the model computes NaN or infinity."
     hidden, mask = model.encode(*inputs)
+    check_states(hidden)
     return model.encoder_decoder(encoder_outputs=(hidden,), attention_mask=mask, decoder_input_ids=pad_ids(ids).to(model.device)).logits.float().log_softmax(-1)
 
 # %% ../nbs/05b_edits.ipynb #57f7d79d
@@ -104,14 +106,16 @@ Proposer = Callable[[Tensor, Sequence[Hypothesis], int], list[list[tuple[int, ..
 # %% ../nbs/05b_edits.ipynb #a76cc3bc
 @dataclass(frozen=True)
 class Edits:
-    "Go on with what a search ends with: edit it, correct the edited texts, and how much of it"
-    rounds:int = 8       # at most
-    beam:int = 2         # hypotheses of a target that propose in a round
-    proposals:int = 40   # edits of a hypothesis that are embedded, the likeliest
+    "Go on with what a search ends with: edit it, correct the edited texts, and how much of it. Raises `TypeError` or `ValueError` for numbers that cannot be meant."
+    rounds:int = 8       # at most; 0 to 10,000
+    beam:int = 2         # hypotheses of a target that propose in a round; 1 to 1024
+    proposals:int = 40   # edits of a hypothesis that are embedded, the likeliest; 1 to 10,000
     prior:float = .05    # weight of the mean log probability beside the cosine
 
     def __post_init__(self):
-        for name,least in [('rounds', 0), ('beam', 1), ('proposals', 1)]: whole_number(f'Edits: {name}', getattr(self, name), least)
+        for name,least,most in [('rounds', 0, 10_000), ('beam', 1, 1024), ('proposals', 1, 10_000)]: whole_number(f'Edits: {name}', getattr(self, name), least, most)
+        real_number('Edits: prior', self.prior)
+        if not math.isfinite(self.prior): raise ValueError(f'Edits: prior is {self.prior}: expected a finite number.')
 
 # %% ../nbs/05b_edits.ipynb #7a70c5f6
 class ProposalSearch:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from .api_embedders import OPENAI_DIMS, OpenAIEmbedder
 from .local_embedders import ENCODE_OPTIONS, POOLINGS, Embedder, LocalEmbedder, Pipeline, SentenceTransformerEmbedder, check_option_values, read_modules, read_pipeline, readable_files
-from .utilities import cache_folder, check_place, default_device, file_sha256, former_names, public_entry, similar_name, true_or_false, whole_number
+from .utilities import cache_folder, check_place, cpu_by_default, default_device, file_sha256, former_names, public_entry, similar_name, true_or_false, whole_number
 
 __getattr__ = former_names(__name__)      # for names that have moved
 
@@ -179,7 +179,7 @@ def norm_warning(
 ) -> str | None:               # None: the norms fit, or nothing is known about this embedder
     "A sentence that says what is odd about the norms and which embedder they look like, for the caller to show"
     name, unit = (embedder, unit_norm(embedder)) if isinstance(embedder, str) else (embedder.name, embedder.normalized)
-    norms = torch.as_tensor(embeddings).float().norm(dim=-1).flatten()
+    with cpu_by_default(): norms = torch.as_tensor(embeddings).float().norm(dim=-1).flatten()
     if unit is None or len(norms) == 0 or unit == bool((norms - 1).abs().max() <= tol): return None
     if unit: odd, cause = f"norms from {norms.min():.3g} to {norms.max():.3g}, but {name} gives norm 1", "rescaled, divide each vector by its norm"
     else: odd, cause = f"norm 1, but {name} does not normalize", "scaled afterward, pass the original vectors"

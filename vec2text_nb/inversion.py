@@ -27,7 +27,8 @@ from .display import Hypothesis, Inversion, html_table, joined
 from .edits import Edits, Proposer, ProposalSearch, proposal_round, propose_edits
 from .embedders import Embedder, norm_warning
 from .hypothesizer import InversionModel, trained_embedder
-from .inputs import check_embedder, check_embeddings, check_initial, check_states, embed_hypotheses, text_ids
+from .inputs import as_numbers, as_vector, check_embedder, check_embeddings, check_initial, check_states, embed_hypotheses, text_ids
+from .local_embedders import in_eval_mode
 from .metrics import cosine
 from .utilities import brief, cpu_by_default, default_device, forget_oldest, former_names, progress_bar, public_entry, real_number, true_or_false, whole_number
 
@@ -124,9 +125,9 @@ def propose_corrections(
     batch_size:int, # rows that run through the model together
     sampling:Sampling|None=None, seeds:list[int]|None=None, # seeds: one a row
     weights:DecoderWeights|None=None, first:Tensor|None=None, # what is known already: the decoder's weights, T1 of the targets (N, R*H)
-    no_repeat_ngram_size:int|None=None # as in `invert`
+    no_repeat_ngram_size:int|None=None, numbers:list[int]|None=None # as in `invert`; of the targets (N), for the error message
 ) -> list[list[tuple[int, ...]]]:
-    "For each (target, hypothesis) `num` corrected texts as ids"
+    "For each (target, hypothesis) `num` corrected texts as ids. Raises `ValueError` if the model computes NaN or infinity."
     model, proposals = corrector.corrector_model, []
     size = corrector.no_repeat_ngram_size if no_repeat_ngram_size is None else no_repeat_ngram_size
     weights = weights or DecoderWeights(model.encoder_decoder)
@@ -135,6 +136,7 @@ def propose_corrections(
         ids = pad_ids([h.ids for h in part], weights.config.pad_token_id).to(model.device)
         reader = model if first is None else with_known_targets(model, first[rows])
         hidden, mask = reader.encode(targets[rows], ids, torch.stack([h.embedding for h in part]))
+        check_states(hidden, numbers and numbers[rows])
         proposals += decode_rows(weights, hidden, mask, max_length, num, sampling, seeds and seeds[rows], size)
     return proposals
 
@@ -175,7 +177,7 @@ def first_ids(
         seeds = sampling and [sampling.row_seed(offset+i, 0, 0) for i in range(len(targets))]
         size = corrector.no_repeat_ngram_size if no_repeat_ngram_size is None else no_repeat_ngram_size
         weights = weights or DecoderWeights(corrector.inversion_model.encoder_decoder)
-        check_states((hidden := corrector.inversion_model.encode(targets))[0], offset)
+        check_states((hidden := corrector.inversion_model.encode(targets))[0], range(offset, offset+len(targets)))
         return [rows[0] for rows in decode_rows(weights, *hidden, max_length, 1, sampling, seeds, size)]
     c = corrector.inversion_model.encoder_decoder.config
     rows = text_ids(corrector.tokenizer, list(initial), max_length-1)
@@ -209,9 +211,7 @@ class Search:
         return self.beams[step if step < known else known - self.period + (step-known) % self.period]
 
 # %% ../nbs/06_inversion.ipynb #58d6d7b4
-def answer_of(
-    search:Search, num_steps:int, keep_best:bool
-) -> tuple[Hypothesis, int, list[Hypothesis]]:
+def answer_of(search:Search, num_steps:int, keep_best:bool) -> tuple[Hypothesis, int, list[Hypothesis]]:
     "The answer of one search, the steps it computed, and the first of its beam after each step"
     trace = [search.beam(k)[0] for k in range(num_steps+1)]
     steps = min(num_steps, len(search.beams) - 1 + bool(search.period))
@@ -282,7 +282,7 @@ def ask_corrector(
     b, which = batch, [i for i,_,_ in pairs]
     seeds = b.sampling and [b.sampling.row_seed(i, len(b.searches[i].beams), k) for i,k,_ in pairs]
     rows = propose_corrections(b.corrector, b.targets[which], [h for _,_,h in pairs], b.width, b.max_length, b.rows, b.sampling, seeds,
-                   b.corrector_weights, torch.stack([b.first[i] for i in which]), b.no_repeat_ngram_size)
+                   b.corrector_weights, torch.stack([b.first[i] for i in which]), b.no_repeat_ngram_size, which)
     targets = [b.targets[i] for i in which for _ in range(b.width)]
     flat = embed_candidates(b.corrector, targets, [ids for row in rows for ids in row], b.known, b.max_length, 'sample' if b.sampling else 'correction')
     for n,(i,_,h) in enumerate(pairs): b.asked[i][h.ids] = flat[n*b.width:(n+1)*b.width]
@@ -311,11 +311,11 @@ def search_round(batch:SearchBatch) -> None:
 # %% ../nbs/06_inversion.ipynb #dbb382bb
 MOST = dict(num_steps=10_000, sequence_beam_width=1024, max_length=2**14) # far beyond what helps, and what memory allows
 
-def check_options(num_steps, width, batch_size, max_length, no_repeat_ngram_size, corrector:Corrector, edits=None, sampling=None, keep_best=True) -> None:
+def check_options(num_steps, width, batch_size, max_length, no_repeat_ngram_size, corrector:Corrector, edits=None, sampling=None, keep_best=True, score=True, progress=None) -> None:
     "Raise `ValueError` or `TypeError` for options that make no sense, saying what to do"
     for name,value,least in [('num_steps', num_steps, 0), ('sequence_beam_width', width, 0), ('batch_size', batch_size, 1), ('max_length', max_length, 2), ('no_repeat_ngram_size', no_repeat_ngram_size, 0)]:
         if value is not None: whole_number(name, value, least, MOST.get(name))
-    true_or_false(keep_best=keep_best)
+    true_or_false(keep_best=keep_best, score=score, **({} if progress is None else dict(progress=progress)))
     if corrector.tokenizer is None: raise ValueError('This Corrector has no tokenizer, and so no words: make it with the tokenizer of its T5.')
     if not isinstance(sampling, Sampling|None): raise TypeError(f'sampling is {brief(sampling)}: expected Sampling(), perhaps with other numbers, as Sampling(top_p=.9).')
     if width and not num_steps: raise ValueError(f'sequence_beam_width is {width}, but there are no correction steps to search in: give num_steps=1 or more.')
@@ -375,12 +375,7 @@ def read_off(
 @contextmanager
 def ready_to_answer(corrector:Corrector) -> Iterator[None]:
     "Inside the block the models are in eval mode, and a tensor that names no device is on the CPU"
-    training = [m for m in (corrector.inversion_model, corrector.corrector_model) if m is not None and m.training]
-    for m in training: m.eval()
-    try:
-        with cpu_by_default(): yield
-    finally:
-        for m in training: m.train()
+    with cpu_by_default(), in_eval_mode(corrector.inversion_model, corrector.corrector_model): yield
 
 # %% ../nbs/06_inversion.ipynb #fec0d1b6
 TOGETHER = 8 # targets that are improved together on a CPU: a GPU takes as many as a model call
@@ -391,7 +386,7 @@ def invert_stream(
     initial:list[str]|None=None, sampling:Sampling|None=None, edits:Edits|None=None, score:bool=True
 ) -> Iterator[Inversion]: # of the next targets, one or more
     "The answers of `invert`, some at a time, in the order of the targets. Raises what `invert` raises, when the first are asked for."
-    check_options(num_steps, sequence_beam_width, batch_size, max_length, no_repeat_ngram_size, corrector, edits, sampling, keep_best)
+    check_options(num_steps, sequence_beam_width, batch_size, max_length, no_repeat_ngram_size, corrector, edits, sampling, keep_best, score, progress)
     targets = check_embeddings(embeddings, corrector.dim, corrector.embedder_name).to(corrector.device)
     initial = check_initial(initial, len(targets))
     if warning := len(targets) and norm_warning(corrector.embedder or corrector.embedder_name, targets): warnings.warn(warning, stacklevel=4)
@@ -436,13 +431,17 @@ Corrector.invert, Corrector.invert_stream = invert, invert_stream
 
 # %% ../nbs/06_inversion.ipynb #b2031c65
 def interpolate(
-    a:Tensor, b:Tensor, # (D,) each
-    weights, # numbers, 0 at `a` and 1 at `b`
+    a, b, # one vector each, in any form, see `as_matrix`: (D,) or (1, D)
+    weights, # numbers or one number, 0 at `a` and 1 at `b`: list, array, column, generator
     spherical:bool=False # along the arc; the lengths are interpolated linearly
-) -> Tensor: # (len(weights), D)
-    "Vectors between two embeddings. Raises `ValueError` for opposite vectors on an arc, which has no one way to go."
-    w = torch.as_tensor(weights, dtype=a.dtype)[:, None]
+) -> Tensor: # (len(weights), D) float32
+    "Vectors between two embeddings. Raises `ValueError` or `TypeError` for what are no two vectors of one width, and for an arc that has no one way to go: between opposite vectors, or from a zero vector."
+    true_or_false(spherical=spherical)
+    a, b = as_vector(a, 'a'), as_vector(b, 'b')
+    if len(a) != len(b): raise ValueError(f'a is {len(a)} wide, and b is {len(b)} wide: expected two vectors of one embedder.')
+    b, w = b.to(a), as_numbers(weights, 'weights').to(a)[:, None]
     if not spherical: return (1-w)*a + w*b
+    if not (a.any() and b.any()): raise ValueError('A zero vector has no direction, and so no arc leads from it or to it: pass spherical=False.')
     u, v = a/a.norm(), b/b.norm()
     angle = torch.acos((u@v).clamp(-1, 1))
     if angle > torch.pi-1e-3: raise ValueError('The vectors point in opposite directions: there is no one arc between them.')

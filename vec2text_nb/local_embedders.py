@@ -6,9 +6,9 @@
 __all__ = ['POOLINGS', 'T5_ENCODERS', 'UNUSED', 'TOKENIZER_FILES', 'NOT_DECISIVE', 'OLD_FLAGS', 'PLAIN_ENCODER', 'PLAIN_DENSE',
            'ENCODE_OPTIONS', 'OPTION_TYPES', 'mean_pool', 'cls_pool', 'max_pool', 'check_texts', 'batches_by_length',
            'encode_sorted', 'Embedder', 'Pipeline', 'encoder_class', 'check_weights', 'readable_weights',
-           'readable_files', 'load_encoder', 'load_encoder_tokenizer', 'token_limit', 'load_dense', 'embed_batch',
-           'encoder_facts', 'LocalEmbedder', 'pooling_of', 'read_modules', 'read_pipeline', 'check_option_values',
-           'accepted_options', 'SentenceTransformerEmbedder']
+           'readable_files', 'load_encoder', 'load_encoder_tokenizer', 'token_limit', 'load_dense', 'in_eval_mode',
+           'embed_batch', 'encoder_facts', 'LocalEmbedder', 'pooling_of', 'read_modules', 'read_pipeline',
+           'check_option_values', 'accepted_options', 'SentenceTransformerEmbedder']
 
 # %% ../nbs/00a_local_embedders.ipynb #77762d82
 import inspect, json, re
@@ -92,7 +92,6 @@ def encode_sorted(
         vectors[rows] = embed([texts[i] for i in rows]).to(vectors)
     return vectors
 
-
 # %% ../nbs/00a_local_embedders.ipynb #3d3000ed
 class Embedder:
     "Texts to vectors. Members: name, dim, max_tokens, normalized, device, encode, digest, to"
@@ -112,6 +111,7 @@ class Embedder:
         "Embed the texts; the vector of a text does not depend on the rest of the batch"
         whole_number("batch_size", batch_size, 1)
         if max_tokens is not None: whole_number("max_tokens", max_tokens, 1)
+        if progress is not None: true_or_false(progress=progress)
         limit = self.max_tokens if max_tokens is None else min(max_tokens, self.max_tokens)
         def embed(batch): return self._embed(batch, limit)
         with cpu_by_default(): return encode_sorted(embed, check_texts(texts), self.dim, self.device, batch_size, progress, self._lengths)
@@ -125,7 +125,6 @@ class Embedder:
         "Move to a device; returns self"
         self.device = default_device(device)
         return self
-
 
 # %% ../nbs/00a_local_embedders.ipynb #2b3625d8
 @dataclass(frozen=True)
@@ -252,6 +251,17 @@ def load_dense(
     return nn.Sequential(layer, getattr(nn, activation.rpartition(".")[2])()).eval().requires_grad_(False)
 
 # %% ../nbs/00a_local_embedders.ipynb #947f74c9
+@contextmanager
+def in_eval_mode(
+    *models: nn.Module | None,  # None: there is none
+) -> Iterator[None]:
+    "Put every part of the models into eval mode; after the block each is in the mode that it was in"
+    training = [part for model in models if model is not None for part in model.modules() if part.training]
+    for part in training: part.training = False
+    try: yield
+    finally:
+        for part in training: part.training = True
+
 def embed_batch(
     e: "LocalEmbedder",  # its tokenizer, model, dense layers and pipeline
     texts: list[str],    # B texts
@@ -310,7 +320,8 @@ class LocalEmbedder(Embedder):
         for part in (self.model, self.dense): part.to(self.device)
         return self
 
-    def _embed(self, texts, limit): return embed_batch(self, texts, limit)
+    def _embed(self, texts, limit):
+        with in_eval_mode(self.model, self.dense): return embed_batch(self, texts, limit)
 
     def _lengths(self, texts): return [len(ids) for ids in self.tokenizer(texts, verbose=False)["input_ids"]]
 

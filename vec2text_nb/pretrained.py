@@ -10,7 +10,7 @@ __all__ = ['BUNDLED', 'PRETRAINED', 'Pair', 'alias_file', 'check_alias', 'read_a
            'invert_strings', 'invert_embeddings_and_return_hypotheses']
 
 # %% ../nbs/07_pretrained.ipynb #c570bf1e
-import functools, json, os, shutil, warnings
+import functools, json, math, os, shutil, warnings
 from dataclasses import asdict, dataclass, fields, replace
 from importlib.resources import files
 from pathlib import Path
@@ -127,7 +127,7 @@ def find_pair(
     try: return split_folder(pair)
     except FileNotFoundError as err:
         if '/' in name: raise
-        raise FileNotFoundError(f"{err} Known names: {', '.join(pairs)}.") from err
+        raise FileNotFoundError(f"{err}{similar_name(name, [*pairs])} Known names: {', '.join(pairs)}.") from err
 
 # %% ../nbs/07_pretrained.ipynb #055c44ed
 def find_checkpoint(
@@ -243,7 +243,8 @@ def save_corrector(
     folder:str|Path, # gets the subfolders hypothesizer and corrector; must not exist
     dtype:torch.dtype|None=None # of the weights in the files; None: as they are
 ) -> None:
-    "Save models and tokenizer. Raises `FileExistsError` if the folder is there."
+    "Save models and tokenizer. Raises `FileExistsError` if the folder is there, `ValueError` for a corrector that reads through an alignment."
+    if isinstance(corrector, AlignedCorrector): raise ValueError('A folder of models does not hold an alignment: save the pair as save_corrector(corrector.pair, FOLDER) and the map as corrector.alignment.save(FILE), and load both as load_corrector(FOLDER, align=FILE).')
     folder = Path(folder)
     if folder.exists(): raise FileExistsError(f'{folder} exists: delete it, or choose another folder.')
     part = folder.with_name(folder.name+'.part')
@@ -330,8 +331,9 @@ def invert_embeddings_and_return_hypotheses(
     *, batch_size:int|None=None, max_length:int|None=None, no_repeat_ngram_size:int|None=None, keep_best:bool=True,
     progress:bool|None=None, initial:list[str]|None=None, sampling:Sampling|None=None, edits:Edits|None=None
 ) -> tuple[list[list[str]], list[Tensor]]: # texts of the batch after each step, their embeddings (B, D) after each step
-    "The best hypothesis of each target after every step, with its embedding"
-    trace = corrector_or_default(corrector, embeddings).invert(embeddings, num_steps, sequence_beam_width, batch_size=batch_size, max_length=max_length, no_repeat_ngram_size=no_repeat_ngram_size,
+    "The best hypothesis of each target after every step, with its embedding: NaN for a text that was not embedded. Raises what `invert_embeddings` raises."
+    corrector = corrector_or_default(corrector, embeddings)
+    trace = corrector.invert(embeddings, num_steps, sequence_beam_width, batch_size=batch_size, max_length=max_length, no_repeat_ngram_size=no_repeat_ngram_size,
                    keep_best=keep_best, progress=progress, initial=initial, sampling=sampling, edits=edits).trace
-    steps = range(len(trace[0])) if trace else ()
-    return [[t[k].text for t in trace] for k in steps], [torch.stack([t[k].embedding for t in trace]) for k in steps]
+    steps, nothing = range(len(trace[0])) if trace else (), torch.full((corrector.dim,), math.nan, device=corrector.device)
+    return [[t[k].text for t in trace] for k in steps], [torch.stack([nothing if t[k].embedding is None else t[k].embedding for t in trace]) for k in steps]
