@@ -131,7 +131,8 @@ def test_refuses_other_results(corrector, tmp_path):
 
 def test_a_file_that_is_no_json(corrector, tmp_path):
     (tmp_path/"r.json").write_text('{"runs": [', encoding="utf-8")
-    with pytest.raises(ValueError, match="r.json is not JSON"): evaluate(corrector, tmp_path/"r.json", ["0"], overwrite=True)
+    with pytest.raises(ValueError, match="r.json is not JSON.*--overwrite"): evaluate(corrector, tmp_path/"r.json", ["0"])
+    assert len(evaluate(corrector, tmp_path/"r.json", ["0"], overwrite=True)["runs"]) == 1
 
 
 def test_own_scores_and_options(corrector, tmp_path):

@@ -134,6 +134,7 @@ def only_writer(
         try: lock.acquire(timeout=0)
         except Timeout:
             if file.exists(): raise BlockingIOError(f'Another process is writing {path}: wait until it has ended, or choose another place.') from None
+        except OSError as err: raise type(err)(err.errno, err.strerror, str(path)) from None
         else: break
     else: raise PermissionError(f'{path.parent} takes no files: choose another place.')
     try: yield
