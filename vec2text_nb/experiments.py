@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SMOKE_FLAGS', 'BASELINES', 'SCALES', 'Job', 'as_setting', 'shrink_job', 'OneShot', 'checkpoint_architecture',
-           'load_inverter', 'job_texts', 'describe_job_texts', 'evaluate_job', 'run_job', 'run_jobs', 'Row',
-           'read_csv_rows', 'paper_numbers', 'find_run', 'score_cell', 'comparison', 'draw_scales', 'log_lines']
+           'load_inverter', 'job_texts', 'describe_job_texts', 'evaluate_job', 'has_results', 'run_job', 'run_jobs',
+           'Row', 'read_csv_rows', 'paper_numbers', 'find_run', 'score_cell', 'comparison', 'draw_scales', 'log_lines']
 
 # %% ../nbs/08e_experiments.ipynb #4c98b836
 import csv, re, sys
@@ -129,6 +129,15 @@ def evaluate_job(
                    also=job.also(texts) if job.also else None)
 
 # %% ../nbs/08e_experiments.ipynb #b431f5eb
+def has_results(job:Job, path:Path) -> bool: # path: of the JSON file, which may be missing
+    """Does the file hold all settings of the job, on as many texts? By whose weights, and whether a job that makes its own kind of file would leave it as it is,
+    only running the job can tell."""
+    if not path.exists(): return False
+    found = read_object(path)
+    if job.make and not job.train: return True
+    runs = {run['setting']: run['n'] for run in found.get('runs', [])}
+    return found.get('n') == job.n and all(found.get(k) == v for k,v in job.facts.items()) and all(runs.get(s.name) == (s.n or job.n) for s in map(as_setting, job.settings))
+
 def run_job(
     job:Job,
     folder:str|Path, # of the scale's results
@@ -137,8 +146,9 @@ def run_job(
     extra:Sequence[str]=() # additional flags for `v2t-train`
 ) -> Path: # of the results
     "Make the job's file, or complete it. Raises `ValueError`, `OSError` or `ImportError` that says what is missing."
-    if job.train: job.train(Path(work), [*extra])
     path = Path(folder)/f'{job.name}.json'
+    if job.train and not Path(job.model.format(work=work)).exists() and has_results(job, path): return path # the model has done its work
+    if job.train: job.train(Path(work), [*extra])
     path.parent.mkdir(parents=True, exist_ok=True)
     (job.make or evaluate_job)(replace(job, model=job.model.format(work=work)), path, command)
     return path
