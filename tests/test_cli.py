@@ -539,7 +539,8 @@ def test_bad_files_are_one_line(run, tmp_path):
     (["text", "--model", "word2vec"], "Known names: all-MiniLM-L6-v2"), (["text", "--embedder", "all-MiniLM-L6-v2"], "384"),
     (["half \udce9 text"], "half a surrogate pair"), (["text", "--beam", "8"], "leave --beam out"),
     (["text", "--best"], "leave --steps out"),
-    (["text", "--overwrite"], "there is none"), (["text", "--out", ""], "a name that ends in"), (["text", "--column", "a"], "has no columns"),
+    (["text", "--overwrite"], "there is none"), (["text", "--out", ""], "a name that ends in"),
+    (["text", "--column", "a"], "has no columns"),
     (["text", "--max_length", str(10**15)], "max_length is 1000000000000000: expected 16384 or less")])
 def test_bad_options_are_one_line(run, argv, message, tmp_path):
     status, out, err = run(*MODEL, "--steps", "0", *argv)
