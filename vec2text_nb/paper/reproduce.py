@@ -90,9 +90,10 @@ def reproduce(a:argparse.Namespace) -> None: # of `reproduce_parser`
     "Run the jobs, or print the plan. Raises `ValueError` for an unknown name, `RuntimeError` if some jobs could not be run."
     jobs, smoke = pick_jobs(a.scale, a.only), 'runs/smoke' if a.scale == 'smoke' else None
     results = Path(a.results or smoke or 'results')
-    there = [has_results(job, results/a.scale/f'{job.name}.json') and not a.redo for _,job in jobs]
-    if a.dry_run and a.json: return print('\n'.join(json.dumps(plan_row(*pair) | dict(has_results=done)) for pair,done in zip(jobs, there)))
-    if a.dry_run: return print(f'{plan(jobs)}\n{sum(there)} of {len(jobs)} jobs have their results')
+    if a.dry_run:
+        there = [has_results(job, results/a.scale/f'{job.name}.json') and not a.redo for _,job in jobs]
+        if a.json: return print('\n'.join(json.dumps(plan_row(*pair) | dict(has_results=done)) for pair,done in zip(jobs, there)))
+        return print(f'{plan(jobs)}\n{sum(there)} of {len(jobs)} jobs have their results')
     failed = run_jobs([job for _,job in jobs], results, a.scale, a.work or smoke or 'runs/reproduce', a.redo)
     done = len(jobs)-len(failed)
     print(json.dumps(dict(jobs=len(jobs), done=done, not_run=failed)) if a.json else f'{done} of {len(jobs)} jobs have their results')
